@@ -1,0 +1,106 @@
+"""Finds task plugins through their entry points without importing a single one of them."""
+
+from __future__ import annotations
+
+import ast
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+
+GROUP = "kerasft.tasks"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """One entry point of group `kerasft.tasks`: a name and where its class can be imported from."""
+
+    name: str
+    value: str
+    distribution: str
+    version: str
+    summary: str
+
+    @property
+    def module(self) -> str:
+        return self.value.partition(":")[0].strip()
+
+    def load(self) -> object:
+        return metadata.EntryPoint(name=self.name, value=self.value, group=GROUP).load()
+
+
+def offers() -> dict[str, list[Offer]]:
+    """All offers by name; a name has several when several distributions claim it."""
+    found: dict[str, list[Offer]] = {}
+    for point in metadata.entry_points(group=GROUP):
+        dist = point.dist
+        offer = Offer(
+            name=point.name,
+            value=point.value,
+            distribution=dist.name if dist is not None else "?",
+            version=dist.version if dist is not None else "?",
+            summary=(dist.metadata["Summary"] or "") if dist is not None else "",
+        )
+        known = found.setdefault(point.name, [])
+        # An editable install next to a build folder shows one distribution twice.
+        if not any(offer.value == other.value and offer.distribution == other.distribution for other in known):
+            known.append(offer)
+    return found
+
+
+def probe(offer: Offer) -> str | None:
+    """Says why an offer's module cannot be imported, as far as that shows without importing it.
+
+    It looks for the module, a syntax error in it, and packages that its top-level imports need.
+
+    Returns:
+        The reason, or None when nothing wrong can be seen.
+    """
+    try:
+        spec = _find(offer.module)
+    except (ImportError, ValueError, AttributeError) as error:
+        return f"{type(error).__name__}: {error}"
+    if spec is None:
+        return f"ModuleNotFoundError: No module named '{offer.module}'"
+    if not spec.origin or not spec.origin.endswith(".py"):
+        return None
+    try:
+        with open(spec.origin, "rb") as stream:
+            tree = ast.parse(stream.read(), filename=spec.origin)
+    except SyntaxError as error:
+        return f"SyntaxError: {error.msg} ({spec.origin}, line {error.lineno})"
+    except (OSError, ValueError) as error:
+        return f"{type(error).__name__}: {error}"
+    for package in _needs(tree):
+        if package not in sys.modules and importlib.util.find_spec(package) is None:
+            return f"ModuleNotFoundError: No module named '{package}'"
+    return None
+
+
+def _find(module: str) -> importlib.machinery.ModuleSpec | None:
+    """`importlib.util.find_spec` imports the parents of a dotted name; this does not."""
+    path: list[str] | None = None
+    spec = None
+    parts = module.split(".")
+    for depth in range(1, len(parts) + 1):
+        name = ".".join(parts[:depth])
+        for finder in sys.meta_path:
+            find = getattr(finder, "find_spec", None)
+            spec = find(name, path, None) if find else None
+            if spec is not None:
+                break
+        if spec is None:
+            return None
+        path = list(spec.submodule_search_locations or [])
+    return spec
+
+
+def _needs(tree: ast.Module) -> Iterator[str]:
+    for statement in tree.body:
+        if isinstance(statement, ast.Import):
+            for alias in statement.names:
+                yield alias.name.partition(".")[0]
+        elif isinstance(statement, ast.ImportFrom) and statement.level == 0 and statement.module:
+            yield statement.module.partition(".")[0]

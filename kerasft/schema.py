@@ -1,0 +1,215 @@
+"""The base of all configs, and the one function that turns wrong values into sentences."""
+
+from __future__ import annotations
+
+import difflib
+import reprlib
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import pydantic
+from pydantic.fields import FieldInfo
+
+from kerasft._suggest import suggestion
+from kerasft.errors import ConfigError
+
+C = TypeVar("C", bound=pydantic.BaseModel)
+_MAX_PROBLEMS = 3
+_LIMITS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "min_length": "length >=", "max_length": "length <="}
+
+
+class Config(pydantic.BaseModel):
+    """Base of every config: unknown keys are errors, and so is a wrong value assigned later.
+
+    Example:
+        >>> class Head(Config):
+        ...     dropout: float = pydantic.Field(0.1, ge=0, lt=1, description="Rate before the classifier.")
+        >>> parse(Head, {"droput": 0.2}, where="head")
+        Traceback (most recent call last):
+        kerasft.errors.ConfigError: head: unknown key "droput" (value 0.2): did you mean "dropout"?
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", validate_assignment=True, validate_default=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigField:
+    """One leaf of a config, as `kerasft describe` shows it."""
+
+    key: str
+    type: str
+    default: Any
+    required: bool
+    limits: str
+    help: str
+
+
+def parse(
+    config_class: type[C], values: Mapping[str, Any], *, where: str, lines: Mapping[str, int] | None = None
+) -> C:
+    """Validates plain values against a config class.
+
+    Args:
+        config_class: A pydantic model class.
+        values: Nested plain values, as from keywords or a YAML file.
+        where: What the error shall name as the origin, such as `task "text"` or a file name.
+        lines: Dotted key to line number, when the values come from a file.
+
+    Returns:
+        The validated config.
+
+    Raises:
+        ConfigError: A key or a value is wrong. The sentence names the dotted key, the value and the nearest valid key.
+    """
+    try:
+        return config_class.model_validate(dict(values))
+    except pydantic.ValidationError as error:
+        problems = list(_problems(config_class, error, lines or {}))
+    shown = "; ".join(problems[:_MAX_PROBLEMS])
+    more = len(problems) - _MAX_PROBLEMS
+    raise ConfigError(f"{where}: {shown}" + (f"; and {more} more" if more > 0 else ""))
+
+
+def config_fields(config_class: type[pydantic.BaseModel], prefix: str = "") -> list[ConfigField]:
+    """Lists every leaf of a config class with its dotted key, type, default, limits and help."""
+    found: list[ConfigField] = []
+    for name, field in config_class.model_fields.items():
+        key = f"{prefix}{name}"
+        nested = _models(field.annotation)
+        if nested:
+            for model in nested:
+                known = {f.key for f in found}
+                found.extend(f for f in config_fields(model, f"{key}.") if f.key not in known)
+            continue
+        found.append(
+            ConfigField(
+                key=key,
+                type=_type_name(field.annotation),
+                default=None if field.is_required() else _plain(field.get_default(call_default_factory=True)),
+                required=field.is_required(),
+                limits=_limits(field),
+                help=field.description or "",
+            )
+        )
+    return found
+
+
+def _problems(
+    config_class: type[pydantic.BaseModel], error: pydantic.ValidationError, lines: Mapping[str, int]
+) -> Iterator[str]:
+    keys = [field.key for field in config_fields(config_class)]
+    seen: set[str] = set()
+    for problem in error.errors(include_url=False):
+        path = [str(part) for part in problem["loc"]]
+        owner, known = _resolve(config_class, path)
+        key = ".".join(known) or "(whole config)"
+        at = f"line {lines[key]}: " if key in lines else ""
+        kind, value, context = problem["type"], problem.get("input"), problem.get("ctx", {})
+        if kind == "extra_forbidden":
+            name = known[-1]
+            siblings = [".".join([*known[:-1], sibling]) for sibling in (owner.model_fields if owner else ())]
+            elsewhere = [k for k in keys if k.rsplit(".", 1)[-1] == name and k not in siblings]
+            near = difflib.get_close_matches(key, siblings, n=1, cutoff=0.6)
+            if elsewhere and not near:
+                hint = f'did you mean "{elsewhere[0]}"?'
+            else:
+                hint = suggestion(key, siblings, noun="keys")
+            sentence = f'{at}unknown key "{key}" (value {reprlib.repr(value)}): {hint}'
+        elif kind == "missing":
+            sentence = f'{at}key "{key}" is missing and has no default'
+        else:
+            reason = problem["msg"]
+            for prefix in ("Input should be ", "Value error, ", "Assertion failed, "):
+                if reason.startswith(prefix):
+                    reason = ("it should be " if prefix == "Input should be " else "") + reason[len(prefix) :]
+                    break
+            else:
+                reason = reason[:1].lower() + reason[1:]
+            sentence = f'{at}"{key}" is {reprlib.repr(value)}: {reason}'
+            if kind == "literal_error" and isinstance(value, str):
+                choices = str(context.get("expected", "")).replace(" or ", ", ").split(", ")
+                near = difflib.get_close_matches(value, [choice.strip("'") for choice in choices], n=1)
+                sentence += f' (did you mean "{near[0]}"?)' if near else ""
+        if sentence not in seen:
+            seen.add(sentence)
+            yield sentence
+
+
+def _resolve(
+    config_class: type[pydantic.BaseModel], path: list[str]
+) -> tuple[type[pydantic.BaseModel] | None, list[str]]:
+    """Follows an error location; drops the parts that pydantic adds for the members of a union."""
+    owner: type[pydantic.BaseModel] | None = config_class
+    candidates: list[type[pydantic.BaseModel]] = [config_class]
+    known: list[str] = []
+    for position, part in enumerate(path):
+        last = position == len(path) - 1
+        named = [model for model in candidates if model.__name__ == part]
+        holder = next((model for model in candidates if part in model.model_fields), None)
+        if holder is not None:
+            known.append(part)
+            owner, candidates = holder, _models(holder.model_fields[part].annotation)
+        elif named and not last:
+            candidates = named
+        elif candidates and last:
+            known.append(part)
+            owner = candidates[0]
+        elif part.isdigit():
+            known.append(part)
+    return owner, known
+
+
+def _models(annotation: Any) -> list[type[pydantic.BaseModel]]:
+    """The config classes that an annotation may hold, directly or in a union (not in a list or dict)."""
+    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
+        return [annotation]
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        return _models(typing.get_args(annotation)[0])
+    if origin is typing.Union or origin is types.UnionType:
+        return [model for member in typing.get_args(annotation) for model in _models(member)]
+    return []
+
+
+def _type_name(annotation: Any) -> str:
+    if annotation is type(None):
+        return "null"
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        return _type_name(typing.get_args(annotation)[0])
+    if origin is typing.Literal:
+        return " | ".join(str(choice) for choice in typing.get_args(annotation))
+    if origin is typing.Union or origin is types.UnionType:
+        return " | ".join(_type_name(member) for member in typing.get_args(annotation))
+    if origin is not None:
+        members = ", ".join("..." if a is Ellipsis else _type_name(a) for a in typing.get_args(annotation))
+        return f"{getattr(origin, '__name__', origin)}[{members}]"
+    return getattr(annotation, "__name__", str(annotation))
+
+
+def _limits(field: FieldInfo) -> str:
+    found = []
+    for item in field.metadata:
+        for name, sign in _LIMITS.items():
+            bound = getattr(item, name, None)
+            if bound is not None:
+                found.append(f"{sign} {bound}")
+        pattern = getattr(item, "pattern", None)
+        if pattern:
+            found.append(f"matches {pattern}")
+    return ", ".join(found)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, pydantic.BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return str(value)
