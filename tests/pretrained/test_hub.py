@@ -68,7 +68,7 @@ def test_tokenizers_that_are_not_word_piece_are_refused_as_vocabularies(tmp_path
         vocabulary={"<s>": 0, "<pad>": 1, "</s>": 2, "<mask>": 3, "a": 4, "aa": 5}, merges=["a a"]
     )
     tokenizer.save_to_preset(tmp_path)
-    (tmp_path / "config.json").write_text("{}")
+    keras_hub.models.RobertaBackbone(**SIZES).save_to_preset(tmp_path)
     with pytest.raises(PretrainedError, match="RobertaTokenizer, not a WordPiece one"):
         hub.vocabulary(tmp_path)
     assert isinstance(hub.tokenizer(tmp_path), keras_hub.tokenizers.RobertaTokenizer)

@@ -32,8 +32,8 @@ class FakeHub:
         fake = SimpleNamespace(
             snapshot_download=self.answer, model_download=lambda handle: self.answer(handle=handle)
         )
-        monkeypatch.setitem(sys.modules, "huggingface_hub", fake)  # type: ignore[arg-type]
-        monkeypatch.setitem(sys.modules, "kagglehub", fake)  # type: ignore[arg-type]
+        monkeypatch.setitem(sys.modules, "huggingface_hub", fake)
+        monkeypatch.setitem(sys.modules, "kagglehub", fake)
         return self
 
 
@@ -102,7 +102,7 @@ def test_an_unreachable_hub(uri: str, tmp_path: Path, monkeypatch: pytest.Monkey
     ("uri", "package"), [("hf://a/b", "huggingface_hub"), ("kaggle://a/b/c/d", "kagglehub")]
 )
 def test_a_hub_whose_package_is_missing(uri: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, package, None)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(PretrainedError, match=f"pip install {package}"):
         resolve(uri)
 
