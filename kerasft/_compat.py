@@ -1,0 +1,126 @@
+"""The only place for private APIs of Keras; each has a test that notices when it breaks."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+from keras.src.backend.common import global_state
+from keras.src.layers.layer import CallContext
+from keras.src.models.functional import Functional
+from keras.src.ops.node import Node
+
+
+def flatten_layers(layer: keras.Layer) -> list[keras.Layer]:
+    """Returns `layer` and all layers below it, parents first."""
+    ordered: list[keras.Layer] = []
+    seen: set[int] = set()
+
+    def visit(current: keras.Layer) -> None:
+        if id(current) in seen:
+            return
+        seen.add(id(current))
+        ordered.append(current)
+        for child in current._layers:
+            visit(child)
+
+    visit(layer)
+    return ordered
+
+
+def own_variables(layer: keras.Layer) -> list[keras.Variable]:
+    """Returns the weights that `layer` itself created, those of its sublayers left out."""
+    return [*layer._trainable_variables, *layer._non_trainable_variables]
+
+
+def own_trainable_variables(layer: keras.Layer) -> list[keras.Variable]:
+    """Returns the weights of `layer` itself that an optimizer may move when the layer is trainable."""
+    return list(layer._trainable_variables)
+
+
+def seed_generators(layer: keras.Layer) -> list[keras.random.SeedGenerator]:
+    """Returns the random state that `layer` itself holds."""
+    return list(layer._seed_generators)
+
+
+def clear_losses(model: keras.Model) -> None:
+    """Forgets what `add_loss` collected during earlier calls."""
+    model._clear_losses()
+
+
+def as_functional(operation: Any) -> keras.Model | None:
+    """Returns the functional graph behind a model (a functional model or a built Sequential), if it is nothing but that."""
+    if isinstance(operation, keras.Sequential):
+        operation = getattr(operation, "_functional", None)
+    if isinstance(operation, Functional) and type(operation).call is Functional.call:
+        return operation
+    return None
+
+
+def graph_nodes(functional: keras.Model) -> Iterator[Node]:
+    """Yields the calls of a functional graph, inputs first; each knows its operation, arguments and outputs."""
+    by_depth = functional._nodes_by_depth
+    for depth in sorted(by_depth, reverse=True):
+        for node in by_depth[depth]:
+            if not node.is_input:
+                yield node
+
+
+def node_inputs(node: Node) -> list[keras.KerasTensor]:
+    """Returns the symbolic tensors among a call's arguments."""
+    return list(node.arguments.keras_tensors)
+
+
+def node_first_argument(node: Node) -> Any:
+    """Returns the first argument of a call, a structure of symbolic tensors."""
+    return node.arguments.args[0]
+
+
+def fill_arguments(node: Node, values: dict[int, Any]) -> tuple[tuple, dict]:
+    """Returns the arguments of a call with each symbolic tensor replaced by `values[id(tensor)]`."""
+    return node.arguments.fill_in(values)
+
+
+def get_mask(tensor: Any) -> Any:
+    """Returns the Keras mask that travels with a tensor, or None."""
+    return getattr(tensor, "_keras_mask", None)
+
+
+def set_mask(tensor: Any, mask: Any) -> None:
+    """Attaches a Keras mask to a tensor."""
+    tensor._keras_mask = mask
+
+
+def enable_lora(layer: keras.Layer, rank: int, alpha: float | None) -> None:
+    """Adds a low-rank pair to a Dense or EinsumDense layer."""
+    layer.enable_lora(rank, lora_alpha=alpha)
+
+
+def frozen_kernel(layer: keras.Layer) -> keras.Variable:
+    """Returns the full kernel variable of a layer with LoRA enabled."""
+    return layer._kernel
+
+
+@contextlib.contextmanager
+def call_context(model: keras.Model, *, training: bool) -> Iterator[None]:
+    """Runs layers as if inside a call of `model`, so that `training` reaches those below that do not take it."""
+    outer = global_state.get_global_attribute("current_call_ctx")
+    context = CallContext(entry_layer=model)
+    context.training = training
+    global_state.set_global_attribute("current_call_ctx", context)
+    try:
+        yield
+    finally:
+        global_state.set_global_attribute("current_call_ctx", outer)
+
+
+def output_structure(functional: keras.Model) -> Any:
+    """Returns the structure (dict, list or single tensor) of a functional model's outputs."""
+    return functional._outputs_struct
+
+
+def input_structure(functional: keras.Model) -> Any:
+    """Returns the structure (dict, list or single tensor) of a functional model's inputs."""
+    return functional._inputs_struct

@@ -1,0 +1,493 @@
+"""The task: five verbs for whoever uses one, a handful of methods for whoever writes one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasft import config as configs
+from kerasft.data import Field, Source, open_source
+from kerasft.errors import ConfigError, DataError, OrderError
+from kerasft.training import device
+from kerasft.training.adapters import LoRA, merged
+from kerasft.training.checkpoint import Checkpoint
+from kerasft.training.checkpoint import load as load_checkpoint
+from kerasft.training.checkpoint import save as save_checkpoint
+from kerasft.training.evaluation import Evaluator
+from kerasft.training.examples import Examples, raw_tensors
+from kerasft.training.features import Forward, FrozenPrefix
+from kerasft.training.finetune import finetune
+from kerasft.training.freezing import Freezing, FreezeReport, Policy
+from kerasft.training.progress import Reporter, Verbosity
+from kerasft.training.run import Run
+from kerasft.training.schedules import Layerwise, Unfreeze
+from kerasft.training.state import assign, model_variables
+from kerasft.training.update import Batch, Update, weighted_mean
+
+if TYPE_CHECKING:
+    from kerasft.export import ExportReport
+
+
+class Task:
+    """Base class of tasks.
+
+    Users call the verbs: `build`, `freeze`, `finetune`, `evaluate`, `predict`, `export`. Authors override the methods
+    below "For authors"; those that raise NotImplementedError are abstract, the others have a sensible default.
+
+    Args:
+        **values: Fields of `config_class`.
+
+    Raises:
+        ConfigError: an unknown field or a wrong value.
+
+    Attributes:
+        config: The validated config.
+        models: Name to model, after `build`.
+        freezing: Layer groups and what of them is frozen, after `build`.
+    """
+
+    name: ClassVar[str] = ""
+    config_class: ClassVar[type[configs.TaskConfig]] = configs.TaskConfig
+    monitor: ClassVar[str] = "val_loss"
+
+    def __init__(self, **values: Any) -> None:
+        self.config: Any = configs.parse(self.config_class, values, where=self.name or type(self).__name__)
+        self.models: dict[str, keras.Model] = {}
+        self.forward: Forward | None = None
+        self._freezing: Freezing | None = None
+        self._restoring = False
+        self.last_metrics: dict[str, float] = {}
+
+    # ------------------------------------------------------------------------------------------------ For authors
+
+    def fields(self) -> tuple[Field, ...]:
+        """Returns the columns that the task reads from data."""
+        raise NotImplementedError(f"abstract: {type(self).__name__}.fields() must return the columns it reads")
+
+    def adapt(self, source: Source) -> None:
+        """Learns from the training data, before `build_model`, what the config leaves open (labels, vocabulary)."""
+
+    def save_assets(self, folder: Path) -> None:
+        """Writes all that `build_model` needs beyond the config (labels, vocabulary, architecture) into `folder`."""
+
+    def load_assets(self, folder: Path) -> None:
+        """Reads what `save_assets` wrote; afterwards `build_model` must need nothing else."""
+
+    def build_model(self) -> keras.Model | dict[str, keras.Model]:
+        """Returns the model, or several by name, with fresh weights."""
+        raise NotImplementedError(f"abstract: {type(self).__name__}.build_model() must return a Keras model")
+
+    def load_pretrained(self, model: keras.Model | dict[str, keras.Model]) -> None:
+        """Loads pretrained weights into a model just built; not called when a run is loaded."""
+
+    def layer_groups(self, model: keras.Model | dict[str, keras.Model]) -> dict[str, list[keras.Layer]]:
+        """Returns layer groups, ordered from input to head; every layer with weights in exactly one.
+
+        The default makes a group of every layer with weights that the model holds directly.
+        """
+        models = model if isinstance(model, dict) else {"": model}
+        return {
+            f"{name}/{layer.name}" if name else layer.name: [layer]
+            for name, part in models.items()
+            for layer in part.layers
+            if layer.weights
+        }
+
+    def preprocess(self, raw: dict[str, Any]) -> dict[str, Any]:
+        """Turns raw columns into features, with TensorFlow operations only: for training, predict and SavedModel.
+
+        Args:
+            raw: Column to tensor, see `kerasft.training.examples.raw_tensors`.
+
+        Returns:
+            Feature to tensor `[batch, ...]`. A RaggedTensor is of variable length: examples are bucketed by it, and
+            the model gets it dense, padded with zeros.
+        """
+        raise NotImplementedError(f"abstract: {type(self).__name__}.preprocess() must turn raw columns into features")
+
+    def targets(self, raw: dict[str, Any]) -> dict[str, Any]:
+        """Turns raw columns into what `loss` and `metrics` compare with, with TensorFlow operations only.
+
+        The default takes numeric target columns as they are.
+        """
+        return {f.name: raw[f.name] for f in self.fields() if f.target and f.kind == "number" and f.name in raw}
+
+    def loss(self, batch: Batch, outputs: Any) -> tf.Tensor:
+        """Returns one loss per example, float `[batch]`, or a scalar; regularisation losses are added for you."""
+        raise NotImplementedError(f"abstract: {type(self).__name__}.loss() must return one loss per example")
+
+    def updates(self, make_optimizer: Any) -> list[Update]:
+        """Returns what a training step does; the default is one update of the one model by `loss`.
+
+        Args:
+            make_optimizer: Call it to get an optimizer as the config describes it.
+        """
+        if self.forward is None:
+            raise NotImplementedError(f"abstract: {type(self).__name__} has several models, so it must define updates()")
+        return [Update(name="train", loss=self._supervised, models=[self.forward.model], optimizer=make_optimizer())]
+
+    def metrics(self) -> dict[str, keras.metrics.Metric]:
+        """Returns fresh metrics by name; one whose result is a dict gives a value for each key."""
+        return {}
+
+    def score(self, batch: Batch, outputs: Any) -> tuple[Any, ...]:
+        """Returns what metrics are updated with: (y_true, y_pred), or with a weight as third.
+
+        The default is the only target, the outputs, and the sample weights.
+        """
+        (target,) = batch.targets.values()
+        return (target, outputs) if batch.sample_weight is None else (target, outputs, batch.sample_weight)
+
+    def update_metrics(self, metrics: Mapping[str, keras.metrics.Metric], batch: Batch, outputs: Any) -> None:
+        """Updates all metrics in the graph, by default with what `score` returns."""
+        if metrics:
+            arguments = self.score(batch, outputs)
+            for metric in metrics.values():
+                metric.update_state(*arguments)
+
+    def postprocess(self, outputs: Any, features: dict[str, Any]) -> dict[str, Any]:
+        """Turns model outputs into named tensors for people and clients, with TensorFlow operations only."""
+        raise NotImplementedError(f"abstract: {type(self).__name__}.postprocess() must return a dict of named tensors")
+
+    def serve(self, inputs: dict[str, Any], *, signature: str) -> dict[str, Any]:
+        """Answers a request of a signature; the default is preprocess, model, postprocess."""
+        features = self.preprocess(inputs)
+        dense = {k: v.to_tensor() if isinstance(v, tf.RaggedTensor) else v for k, v in features.items()}
+        return self.postprocess(self._built_forward()(Batch(dense, {}), training=False), dense)
+
+    def signatures(self) -> dict[str, dict[str, tf.TensorSpec]]:
+        """Returns signature name to input name to `tf.TensorSpec`; "serving_default" must be one of them."""
+        raise NotImplementedError(f"abstract: {type(self).__name__}.signatures() must name the inputs of serving_default")
+
+    def example(self) -> dict[str, list[Any]]:
+        """Returns a few raw rows, targets included: column to values."""
+        raise NotImplementedError(f"abstract: {type(self).__name__}.example() must return a few raw rows")
+
+    def resources(self) -> list[Any]:
+        """Returns lookup tables and other trackables that `preprocess` and `postprocess` use, for the SavedModel."""
+        return []
+
+    # ------------------------------------------------------------------------------------------------------ Verbs
+
+    @property
+    def model(self) -> keras.Model:
+        """The model; of several, the first.
+
+        Raises:
+            OrderError: before `build`.
+        """
+        if not self.models:
+            raise OrderError(f"The task {self.name!r} has no model yet: call build() first, or finetune(), which builds.")
+        return next(iter(self.models.values()))
+
+    @property
+    def freezing(self) -> Freezing:
+        """Layer groups and their state.
+
+        Raises:
+            OrderError: before `build`.
+        """
+        if self._freezing is None:
+            raise OrderError(f"The task {self.name!r} has no layers yet: call build() first, or finetune(freeze=...), which builds.")
+        return self._freezing
+
+    @property
+    def layerwise(self) -> Layerwise | None:
+        """The discriminative rates of the config, if it has any."""
+        rate = self.config.training.learning_rate
+        return rate if isinstance(rate, Layerwise) else None
+
+    def build(self) -> keras.Model | dict[str, keras.Model]:
+        """Makes the model (or the models) and loads pretrained weights; a second call returns the same.
+
+        Raises:
+            ConfigError: `build_model` or `layer_groups` returned something unusable.
+        """
+        if not self.models:
+            keras.utils.set_random_seed(self.config.seed)
+            with _dtype_policy(device.current().precision(self.config.precision)):
+                built = self.build_model()
+            models = built if isinstance(built, dict) else {"model": built}
+            for name, model in models.items():
+                if not isinstance(model, keras.Model):
+                    raise ConfigError(f"build_model() of {self.name!r} returned {type(model).__name__} for {name!r}, not a keras.Model.")
+                if not model.built:
+                    raise ConfigError(f"The model {model.name!r} has no weights yet: call it on its inputs in build_model().")
+            if not self._restoring:
+                self.load_pretrained(built)
+            self._freezing = Freezing(models=models, groups=self.layer_groups(built))
+            self.forward = None if isinstance(built, dict) else Forward(model=built)
+            self.models = models
+        return self.models if self.forward is None else self.model
+
+    def freeze(self, policy: Policy) -> FreezeReport:
+        """Chooses what does not train, anew.
+
+        Args:
+            policy: "backbone" (all groups but the last), "all", "none", "norm" (normalisation layers), the name of a
+                layer group, a number of groups from the input, a pattern searched for in group names and variable
+                paths, a callable that is given each layer and says whether to freeze it, a list of these, or a
+                `kerasft.LoRA`.
+
+        Raises:
+            OrderError: before `build`.
+            ConfigError: nothing is named so.
+        """
+        self.freezing.freeze(policy)
+        return self.freezing.report(layerwise=self.layerwise)
+
+    def finetune(
+        self,
+        data: Any,
+        *,
+        validation_data: Any = None,
+        run_dir: str | Path | None = None,
+        resume: str = "auto",
+        freeze: Policy | None = None,
+        unfreeze: Unfreeze | str | None = None,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        columns: Mapping[str, str] | None = None,
+        sample_weight: str | None = None,
+        on_error: str = "raise",
+        verbose: Verbosity = "auto",
+        **training: Any,
+    ) -> keras.callbacks.History:
+        """Trains on data; builds first when needed.
+
+        Args:
+            data: A path (.jsonl, .tsv, .csv), "tfds:NAME[SPLIT]", arrays, a DataFrame or a `tf.data.Dataset`.
+            validation_data: The same, or a fraction of `data` to hold out (stratified by label).
+            run_dir: Folder for checkpoints, history, logs and the report; None saves nothing.
+            resume: "auto" goes on if `run_dir` holds a run, "must" demands one, "never" demands that there is none.
+            freeze: Same as calling `freeze` before.
+            unfreeze: `kerasft.Gradual`, `kerasft.Milestones`, or their text form "gradual:1".
+            callbacks: Keras callbacks.
+            columns: The task's column name to the data's.
+            sample_weight: Column with the weight of each row.
+            on_error: "raise" stops at a bad row, "skip" counts it.
+            verbose: "auto", "bar", "line" or "quiet".
+            **training: Fields of `kerasft.TrainingConfig`, for example `epochs=5`; they replace those of the config.
+
+        Returns:
+            A `keras.callbacks.History`.
+
+        Raises:
+            ConfigError: a wrong argument.
+            DataError: a bad file or row.
+            TrainingError: training cannot start or go on.
+            Interrupted: SIGINT or SIGTERM came; the state was saved.
+        """
+        if training:
+            values = self.config.model_dump()
+            values["training"] = {**dict(self.config.training), **training}
+            self.config = configs.parse(self.config_class, values, where=self.name)
+        return finetune(
+            self,
+            data,
+            validation_data=validation_data,
+            run_dir=run_dir,
+            resume=resume,
+            freeze=freeze,
+            unfreeze=unfreeze,
+            callbacks=callbacks,
+            columns=columns,
+            sample_weight=sample_weight,
+            on_error=on_error,
+            reporter=Reporter(verbose=verbose),
+        )
+
+    def evaluate(
+        self,
+        data: Any,
+        *,
+        batch_size: int | None = None,
+        columns: Mapping[str, str] | None = None,
+        on_error: str = "raise",
+        verbose: Verbosity = "auto",
+    ) -> dict[str, float]:
+        """Returns the loss and the metrics on data with targets.
+
+        Raises:
+            OrderError: before `build` or `finetune`.
+            DataError: a bad file or row.
+        """
+        self._built_forward()
+        reporter = Reporter(verbose=verbose)
+        source = open_source(data, fields=self.fields(), columns=columns, on_error=on_error)
+        with reporter.bar("encoding", total=len(source)) as bar:
+            examples = Examples(task=self, source=source, targets=True, progress=bar.update)
+        self.evaluation_metrics = self.metrics()
+        with reporter.bar("evaluating", total=len(source)) as bar:
+            return Evaluator(task=self, metrics=self.evaluation_metrics).run(
+                examples, batch_size=batch_size or self.config.training.batch_size, progress=bar.update
+            )
+
+    def predict(self, data: Any, *, columns: Mapping[str, str] | None = None) -> dict[str, np.ndarray]:
+        """Returns what the SavedModel would answer: output name to array.
+
+        Args:
+            data: Raw values of the only input (a list), or anything that `finetune` takes, without targets.
+            columns: The task's column name to the data's.
+
+        Raises:
+            OrderError: before `build` or `finetune`.
+            DataError: a bad file or row.
+        """
+        self._built_forward()
+        specs = self.signatures()["serving_default"]
+        if isinstance(data, (list, tuple)) and len(specs) == 1 and not (data and isinstance(data[0], Mapping)):
+            data = {next(iter(specs)): list(data)}
+        fields = tuple(field for field in self.fields() if field.name in specs)
+        source = open_source(data, fields=fields, columns=columns, targets=False)
+        raw = raw_tensors(source.take(np.arange(len(source))), fields)
+        return {name: tensor.numpy() for name, tensor in self._serving_function("serving_default")(**raw).items()}
+
+    def export(self, target: str | Path, *, version: int | None = None, verify: bool = True) -> ExportReport:
+        """Writes a SavedModel as the next version under `target`: verified, warm, and only then visible.
+
+        Args:
+            target: Folder of the model; versions are its numbered subfolders.
+            version: Number of the version; the next free one if None.
+            verify: Reload it in a fresh process and compare.
+
+        Raises:
+            OrderError: before `build` or `finetune`.
+            ExportError: a check failed, or the folder cannot be written.
+        """
+        from kerasft.export import export_savedmodel
+
+        self._built_forward()
+        module = tf.Module()
+        module.weights = [weight.value for model in self.models.values() for weight in model.weights]
+        module.resources = self.resources()
+        with merged(list(self.models.values())):
+            signatures = {
+                name: self._serving_function(name).get_concrete_function(**specs) for name, specs in self.signatures().items()
+            }
+            return export_savedmodel(
+                module,
+                signatures=signatures,
+                target=Path(target),
+                examples=self._warmup_examples(),
+                manifest={"task": self.name, "config": self.dump_config(), "metrics": self.last_metrics},
+                version=version,
+                verify=verify,
+            )
+
+    # ------------------------------------------------------------------------------------------- Beyond the verbs
+
+    def save_adapters(self, path: str | Path) -> None:
+        """Writes what trains under the present freeze policy (LoRA pairs, biases beside them, the head) to a small .npz.
+
+        Raises:
+            OrderError: before `build`.
+        """
+        variables = self.freezing.trainable(self.freezing.frozen)
+        arrays = {f"adapter/{i}": variable.numpy() for i, variable in enumerate(variables)}
+        save_checkpoint(Path(path), arrays, {"paths": [v.path for v in variables], "policy": _policy_config(self.freezing.policy)})
+
+    def load_adapters(self, path: str | Path) -> None:
+        """Reads what `save_adapters` wrote into a task built from the same config.
+
+        Raises:
+            OrderError: before `build`.
+            TrainingError: the file does not fit the model.
+        """
+        checkpoint = load_checkpoint(Path(path))
+        policy = checkpoint.state["policy"]
+        self.freeze(LoRA(**policy["lora"]) if isinstance(policy, dict) else policy)
+        variables = self.freezing.trainable(self.freezing.frozen)
+        assign({f"adapter/{i}": variable for i, variable in enumerate(variables)}, checkpoint)
+
+    def dump_config(self) -> dict[str, Any]:
+        """Returns the config as JSON-able values."""
+        return json.loads(self.config.model_dump_json())
+
+    def forward_through(self, prefix: FrozenPrefix | None) -> None:
+        """Lets training run a frozen prefix apart from the rest of the model (None: the model as a whole)."""
+        if self.forward is not None:
+            self.forward.prefix = prefix
+
+    def _supervised(self, batch: Batch) -> tuple[tf.Tensor, Any]:
+        forward = self._built_forward()
+        outputs = forward(batch, training=True)
+        loss = weighted_mean(self.loss(batch, outputs), batch.sample_weight)
+        if forward.model.losses:
+            loss += tf.add_n([tf.cast(extra, loss.dtype) for extra in forward.model.losses])
+        return loss, outputs
+
+    def _built_forward(self) -> Forward:
+        _ = self.model
+        if self.forward is None:
+            raise NotImplementedError(f"abstract: {self.name!r} has several models, so it must define serve() and evaluate()")
+        return self.forward
+
+    def _serving_function(self, signature: str) -> Any:
+        return tf.function(lambda **inputs: self.serve(inputs, signature=signature), autograph=False)
+
+    def _warmup_examples(self) -> list[tuple[str, dict[str, np.ndarray]]]:
+        rows = self.example()
+        examples = []
+        for name, specs in self.signatures().items():
+            if set(specs) <= set(rows):
+                fields = tuple(field for field in self.fields() if field.name in specs)
+                raw = {k: v.numpy() for k, v in raw_tensors({k: rows[k] for k in specs}, fields).items()}
+                examples += [(name, raw), (name, {k: v[:1] for k, v in raw.items()})]
+        return examples
+
+
+def load(run_dir: str | Path, *, checkpoint: str = "best") -> Task:
+    """Rebuilds the task of a finished or interrupted run: config, assets, freeze state and weights.
+
+    Args:
+        run_dir: The run folder.
+        checkpoint: "best" (the latest, if nothing was validated) or "latest".
+
+    Raises:
+        TrainingError: the folder is no run, or holds no readable checkpoint.
+        RegistryError: the plugin of its task is not installed.
+    """
+    from kerasft.registry import create
+    from kerasft.training.finetune import restore_task
+
+    if checkpoint not in ("best", "latest"):
+        raise ConfigError(f"checkpoint: {checkpoint!r} is neither 'best' nor 'latest'.")
+    run = Run(run_dir)
+    manifest = run.read()
+    task = create(manifest["task"], **manifest["config"])
+    restore_task(task, run, manifest)
+    found: Checkpoint | None = None
+    if checkpoint == "best" and run.checkpoints.best_path.is_file():
+        found = load_checkpoint(run.checkpoints.best_path)
+    else:
+        found = run.checkpoints.latest()
+    if found is None:
+        raise DataError(f"{run.folder} holds no checkpoint yet: training stopped before the first was saved.")
+    assign(model_variables(task.models), found)
+    averages = sorted((k for k in found.arrays if k.startswith("average/")), key=lambda k: int(k.split("/")[1]))
+    if averages:
+        weights = [w for model in task.models.values() for w in model.weights if w.dtype.startswith("float")]
+        assign(dict(zip(averages, weights)), found)
+    task.last_metrics = {"epoch": found.state["epoch"], **({found.state["monitor"]: found.state["value"]} if "monitor" in found.state else {})}
+    return task
+
+
+def _policy_config(policy: Any) -> Any:
+    return {"lora": policy.get_config()} if isinstance(policy, LoRA) else policy
+
+
+@contextlib.contextmanager
+def _dtype_policy(name: str) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

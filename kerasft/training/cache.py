@@ -1,0 +1,107 @@
+"""The frozen-feature cache: outputs of the frozen prefix, computed once for all examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from kerasft.training.examples import Examples
+from kerasft.training.features import FrozenPrefix
+from kerasft.training.rows import RowStore
+from kerasft.training.update import Batch
+
+_TOLERANCE = 1e-5
+
+
+class CacheRefused(Exception):
+    """The outputs of a prefix cannot be cached; the message says why."""
+
+
+def cache_frontier(
+    *,
+    prefix: FrozenPrefix,
+    examples: Examples,
+    batch_size: int,
+    memory_limit: int,
+    progress: Callable[[int], None] = lambda done: None,
+) -> RowStore:
+    """Computes the prefix's outputs for all examples and adds them to every later batch.
+
+    Variable-length outputs are stored without their padding, so before anything is computed a few of the shortest
+    and longest examples prove that padding does not matter and that the prefix repeats itself.
+
+    Args:
+        prefix: From the model as it is frozen now.
+        examples: Their batches carry the outputs afterwards.
+        batch_size: Examples computed at once.
+        memory_limit: Bytes held in memory, the rest goes to disk.
+        progress: Called with the number of examples done.
+
+    Raises:
+        CacheRefused: the prefix draws random numbers, or the rest of the model reads padding.
+    """
+    examples.set_frontier(None)
+    spec = examples.spec()
+    run = tf.function(prefix.run, autograph=False).get_concrete_function(spec.features)
+    variable = {}
+    for name, tensor in run.structured_outputs.items():
+        unknown = [axis for axis, size in enumerate(tensor.shape) if size is None and axis > 0]
+        if unknown not in ([], [1]):
+            raise CacheRefused(f"an output of layer {prefix.last_layer!r} has shape {tensor.shape}, variable beyond its second axis")
+        variable[name] = bool(unknown)
+    order = np.arange(len(examples)) if examples.lengths is None else np.argsort(examples.lengths, kind="stable")
+    _prove(prefix, run, examples, variable, np.unique(np.concatenate([order[:4], order[-4:]])))
+    store = RowStore(memory_limit=memory_limit)
+    for start in range(0, len(order), batch_size):
+        indices = order[start : start + batch_size]
+        store.append(*_trim(_run(run, examples.batch(indices)), variable, examples, indices))
+        progress(min(start + batch_size, len(order)))
+    store.finish()
+    positions = np.empty(len(order), np.int64)
+    positions[order] = np.arange(len(order))
+    examples.set_frontier(store, positions)
+    return store
+
+
+def _run(run: Callable, batch: Batch) -> dict[str, np.ndarray]:
+    tensors = run(tf.nest.map_structure(tf.convert_to_tensor, batch.features))
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+
+def _trim(
+    frontier: dict[str, np.ndarray], variable: dict[str, bool], examples: Examples, indices: np.ndarray
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    values: dict[str, np.ndarray] = {}
+    lengths: dict[str, np.ndarray] = {}
+    for name, array in frontier.items():
+        values[name] = array
+        if variable[name]:
+            if examples.lengths is None or array.shape[1] != examples.lengths[indices].max():
+                raise CacheRefused("the length of the prefix's outputs is not the length of its inputs")
+            lengths[name] = examples.lengths[indices]
+            values[name] = array[np.arange(array.shape[1]) < lengths[name][:, None]]
+    return values, lengths
+
+
+def _prove(
+    prefix: FrozenPrefix, run: Callable, examples: Examples, variable: dict[str, bool], indices: np.ndarray
+) -> None:
+    batch = examples.batch(indices)
+    first, second = _run(run, batch), _run(run, batch)
+    if any(not np.array_equal(first[name], second[name]) for name in first):
+        raise CacheRefused("the frozen layers give different outputs for the same inputs")
+    store = RowStore(memory_limit=1 << 62)
+    store.append(*_trim(first, variable, examples, indices))
+    store.finish()
+    direct = tf.nest.flatten(prefix.finish(tf.nest.map_structure(tf.constant, first), training=False))
+    padded = store.take(np.arange(len(indices)))
+    again = tf.nest.flatten(prefix.finish(tf.nest.map_structure(tf.constant, padded), training=False))
+    for a, b in zip(direct, again):
+        a, b = np.asarray(a, np.float32), np.asarray(b, np.float32)
+        if examples.lengths is not None and a.ndim > 1 and a.shape[1] == examples.lengths[indices].max():
+            inside = np.arange(a.shape[1]) < examples.lengths[indices][:, None]
+            a, b = a[inside], b[inside]
+        if not np.allclose(a, b, rtol=_TOLERANCE, atol=_TOLERANCE):
+            raise CacheRefused("the layers after the frozen ones read the padding of shorter examples")

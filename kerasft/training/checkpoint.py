@@ -1,0 +1,134 @@
+"""Checkpoints: one file each, written beside and renamed, checked when read, never unpickled."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kerasft.errors import TrainingError
+
+_STATE = "state.json"
+_PATTERN = re.compile(r"step-(\d{8,})\.npz")
+
+
+class Checkpoint(NamedTuple):
+    """What a checkpoint file holds.
+
+    Attributes:
+        arrays: Name to array.
+        state: A JSON object.
+        path: The file.
+    """
+
+    arrays: dict[str, np.ndarray]
+    state: dict[str, Any]
+    path: Path
+
+
+def write_atomically(path: Path, write: Any) -> None:
+    """Calls `write(binary_file)` on a hidden sibling of `path` and renames it; nothing half-written is ever visible.
+
+    Raises:
+        TrainingError: the disk is full or the folder cannot be written; what `path` held before is untouched.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with beside.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise TrainingError(
+            f"{path} could not be written ({error.strerror or error}); what was saved before is intact. "
+            "Free some space or choose another run folder, then go on with resume='auto'."
+        ) from error
+
+
+def save(path: Path, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
+    """Writes a checkpoint file atomically.
+
+    Args:
+        path: Ends in .npz.
+        arrays: Name to array of a numeric dtype.
+        state: A JSON-able object.
+    """
+    encoded = np.frombuffer(json.dumps(state).encode(), np.uint8)
+    write_atomically(path, lambda file: np.savez(file, **{_STATE: encoded, **arrays}))
+
+
+def load(path: Path) -> Checkpoint:
+    """Reads a checkpoint file whole, so that every checksum in it is verified.
+
+    Raises:
+        TrainingError: the file is missing, truncated or corrupt.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        state = json.loads(arrays.pop(_STATE).tobytes())
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise TrainingError(f"Checkpoint {path} cannot be read ({error}).") from error
+    return Checkpoint(arrays, state, path)
+
+
+class CheckpointFolder:
+    """The checkpoints of a run: the latest ones and the best one.
+
+    Args:
+        folder: Where they are; made when the first one is saved.
+        keep: How many of the latest to keep.
+    """
+
+    def __init__(self, *, folder: Path, keep: int = 2) -> None:
+        self.folder = folder
+        self._keep = keep
+
+    @property
+    def best_path(self) -> Path:
+        """File of the best checkpoint (weights only)."""
+        return self.folder / "best.npz"
+
+    def steps(self) -> list[int]:
+        """Returns the steps that have a checkpoint, ascending."""
+        if not self.folder.is_dir():
+            return []
+        found = (_PATTERN.fullmatch(path.name) for path in self.folder.iterdir())
+        return sorted(int(match.group(1)) for match in found if match)
+
+    def path(self, step: int) -> Path:
+        """Returns the file of `step`."""
+        return self.folder / f"step-{step:08d}.npz"
+
+    def save(self, step: int, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> Path:
+        """Writes the checkpoint of `step` and removes those no longer kept."""
+        save(self.path(step), arrays, state)
+        for old in self.steps()[: -self._keep]:
+            self.path(old).unlink(missing_ok=True)
+        return self.path(step)
+
+    def latest(self) -> Checkpoint | None:
+        """Returns the newest readable checkpoint; a broken one is passed over with a warning.
+
+        Raises:
+            TrainingError: there are checkpoints, but none can be read.
+        """
+        steps = self.steps()
+        for step in reversed(steps):
+            try:
+                return load(self.path(step))
+            except TrainingError as error:
+                warnings.warn(f"{error} Falling back to the one before.", stacklevel=2)
+        if steps:
+            raise TrainingError(f"None of the checkpoints in {self.folder} can be read; start anew with resume='never'.")
+        return None

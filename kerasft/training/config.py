@@ -1,0 +1,80 @@
+"""How a task is trained: one pydantic model, the source of keywords, recipe keys and flags (imports no TensorFlow)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pydantic
+
+from kerasft.training.schedules import Layerwise, serialize
+
+
+class TrainingConfig(pydantic.BaseModel):
+    """How a task is trained.
+
+    Every field is also a keyword of `Task.finetune`, a recipe key under `config.training`, and a flag
+    `--set training.NAME=VALUE`.
+
+    Example:
+        >>> TrainingConfig(epochs=2, optimizer="sgd").learning_rate
+        0.001
+    """
+
+    model_config = pydantic.ConfigDict(
+        extra="forbid", validate_assignment=True, validate_default=True, arbitrary_types_allowed=True
+    )
+
+    epochs: int = pydantic.Field(3, ge=1, description="Passes over the training data.")
+    batch_size: int = pydantic.Field(32, ge=1, description="Examples in one batch.")
+    optimizer: Any = pydantic.Field(
+        "adamw",
+        description="Name of a Keras optimizer, its serialized config, or an optimizer object (used as it is).",
+    )
+    learning_rate: Any = pydantic.Field(
+        1e-3, description="Peak rate, a kerasft.Layerwise, or a Keras learning-rate schedule (then `schedule` is ignored)."
+    )
+    schedule: Literal["constant", "linear", "cosine"] = pydantic.Field(
+        "constant", description="Shape of the rate after the warm-up, down to zero at the last step."
+    )
+    warmup: float = pydantic.Field(0.0, ge=0, description="Warm-up: a fraction of all steps below 1, else a number of steps.")
+    weight_decay: float | None = pydantic.Field(
+        None, ge=0, description="Decoupled weight decay; never on biases, norms and other vectors."
+    )
+    clip_norm: float | None = pydantic.Field(None, gt=0, description="Largest global norm of the gradients.")
+    accumulate: int = pydantic.Field(1, ge=1, description="Batches whose gradients are averaged into one update.")
+    ema: float | None = pydantic.Field(
+        None, gt=0, lt=1, description="Momentum of a moving average of the weights; validation and the result use it."
+    )
+    jit_compile: bool | Literal["auto"] = pydantic.Field("auto", description="Compile steps with XLA; auto: on a GPU only.")
+    steps_per_call: int = pydantic.Field(1, ge=1, description="Steps that one compiled call runs; helps small models.")
+    class_weight: dict[str, float] | Literal["balanced"] | None = pydantic.Field(
+        None, description="Weight of each class in the loss; balanced: inversely proportional to its frequency."
+    )
+    shuffle: bool = pydantic.Field(True, description="Reorder the training data in every epoch, by seed and epoch.")
+    bucket: bool = pydantic.Field(True, description="Batch examples of similar length together (variable-length data).")
+    feature_cache: bool = pydantic.Field(
+        True, description="Compute the outputs of a frozen, deterministic prefix once and reuse them."
+    )
+    cache_memory_mb: int = pydantic.Field(2048, ge=0, description="Encoded data and features above this size go to disk.")
+    monitor: str = pydantic.Field("auto", description="Metric that decides the best checkpoint; auto asks the task.")
+    checkpoint_every: int | None = pydantic.Field(
+        None, ge=1, description="Steps between checkpoints inside an epoch; there is one after every epoch anyway."
+    )
+
+    @pydantic.field_validator("learning_rate")
+    @classmethod
+    def _check_learning_rate(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            try:
+                value = float(value)
+            except ValueError:
+                raise ValueError(f"a learning rate must be a positive number, not {value!r}") from None
+        if isinstance(value, dict) and Layerwise.marker in value:
+            return Layerwise.from_config(value)
+        if isinstance(value, bool) or (isinstance(value, (int, float)) and not value > 0):
+            raise ValueError(f"a learning rate must be a positive number, not {value!r}")
+        return float(value) if isinstance(value, int) else value
+
+    @pydantic.field_serializer("optimizer", "learning_rate")
+    def _serialize_object(self, value: Any) -> Any:
+        return serialize(value)

@@ -1,0 +1,65 @@
+"""What `auto` means on this machine: precision, XLA and GPU memory, and the sentence that says so."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import tensorflow as tf
+
+from kerasft.errors import TrainingError
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+    """Where training runs.
+
+    Attributes:
+        name: For people, for example "CPU" or "NVIDIA H100".
+        is_gpu: Whether it is a GPU.
+        bfloat16: Whether it computes bfloat16 natively (NVIDIA compute capability 8.0 and above).
+    """
+
+    name: str
+    is_gpu: bool
+    bfloat16: bool
+
+    def precision(self, wanted: str) -> str:
+        """Returns the Keras dtype policy for a config's `precision`."""
+        if wanted != "auto":
+            return wanted
+        if not self.is_gpu:
+            return "float32"
+        return "mixed_bfloat16" if self.bfloat16 else "mixed_float16"
+
+    def jit_compile(self, wanted: bool | str) -> bool:
+        """Returns whether to compile with XLA; on a CPU it gained nothing in measurements, so only when asked for."""
+        return self.is_gpu if wanted == "auto" else bool(wanted)
+
+
+@functools.cache
+def current() -> Device:
+    """Returns the device that TensorFlow will use, after telling every GPU to take memory only as it needs it."""
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except RuntimeError:
+            # TensorFlow was initialised before kerasft was asked; its memory settings are then the caller's choice.
+            break
+    if not gpus:
+        return Device("CPU", is_gpu=False, bfloat16=False)
+    details = tf.config.experimental.get_device_details(gpus[0])
+    capability = details.get("compute_capability", (0, 0))
+    return Device(str(details.get("device_name", "GPU")), is_gpu=True, bfloat16=capability >= (8, 0))
+
+
+def check_loss_scale(precision: str, optimizer_names: list[str]) -> None:
+    """Raises when float16 would train without loss scaling, which shrinks updates in silence."""
+    if precision == "mixed_float16":
+        missing = [name for name in optimizer_names if "loss_scale" not in name.lower()]
+        if missing:
+            raise TrainingError(
+                f"Under mixed_float16 the optimizer {missing[0]!r} needs loss scaling: wrap it in "
+                "keras.optimizers.LossScaleOptimizer in updates()."
+            )

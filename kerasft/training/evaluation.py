@@ -1,0 +1,79 @@
+"""Loss and metrics over examples, as compiled steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasft.data import epoch_batches
+from kerasft.training.examples import Examples
+from kerasft.training.update import Batch, weighted_mean
+
+if TYPE_CHECKING:
+    from kerasft.task import Task
+
+
+def read_metrics(metrics: Mapping[str, keras.metrics.Metric]) -> dict[str, float]:
+    """Returns the scalars among the results of metrics; a metric whose result is a dict gives one for each key."""
+    scalars: dict[str, float] = {}
+    for name, metric in metrics.items():
+        result = metric.result()
+        for key, value in (result if isinstance(result, dict) else {name: result}).items():
+            array = np.asarray(value)
+            if array.size == 1:
+                scalars[key] = float(array.reshape(()))
+    return scalars
+
+
+class Evaluator:
+    """Computes the loss and the metrics of a task over examples.
+
+    Args:
+        task: A built task.
+        metrics: Name to metric; reset at the start of every run.
+        jit_compile: Compile with XLA.
+    """
+
+    def __init__(self, *, task: Task, metrics: Mapping[str, keras.metrics.Metric], jit_compile: bool = False) -> None:
+        self._task = task
+        self._metrics = metrics
+        self._jit_compile = jit_compile
+        self._functions: dict[str, Callable] = {}
+
+    def _step(self, batch: Batch) -> tf.Tensor:
+        outputs = self._task.forward(batch, training=False)
+        self._task.update_metrics(self._metrics, batch, outputs)
+        return weighted_mean(self._task.loss(batch, outputs), batch.sample_weight)
+
+    def run(
+        self,
+        examples: Examples,
+        *,
+        batch_size: int,
+        variant: str = "",
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> dict[str, float]:
+        """Returns {"loss": ..., metric: ...}.
+
+        Args:
+            examples: With targets.
+            batch_size: Examples in one batch; those of similar length go together.
+            variant: Tells apart steps that compute differently (a feature cache).
+            progress: Called with the number of examples done.
+        """
+        for metric in self._metrics.values():
+            metric.reset_state()
+        if variant not in self._functions:
+            function = tf.function(self._step, autograph=False, jit_compile=self._jit_compile)
+            self._functions[variant] = function.get_concrete_function(examples.spec())
+        total = done = 0.0
+        for indices in epoch_batches(len(examples), batch_size, seed=0, epoch=0, lengths=examples.lengths, shuffle=False):
+            batch = tf.nest.map_structure(lambda x: None if x is None else tf.convert_to_tensor(x), examples.batch(indices))
+            total += float(self._functions[variant](batch)) * len(indices)
+            done += len(indices)
+            progress(int(done))
+        return {"loss": total / done, **read_metrics(self._metrics)}

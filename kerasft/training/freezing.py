@@ -1,0 +1,282 @@
+"""Which weights train: layer groups, freeze policies, and the report of both."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import keras
+from rich.table import Table
+
+from kerasft import _compat
+from kerasft._suggest import suggestion
+from kerasft.errors import ConfigError
+from kerasft.training.adapters import LoRA
+from kerasft.training.schedules import Layerwise, Unfreeze
+
+Policy = str | int | LoRA | Callable[[keras.Layer], bool] | Sequence[Any]
+
+_NORMALIZATION = (
+    keras.layers.BatchNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.GroupNormalization,
+    keras.layers.RMSNormalization,
+    keras.layers.UnitNormalization,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class GroupRow:
+    """One line of a `FreezeReport`."""
+
+    group: str
+    layers: int
+    parameters: int
+    trainable: int
+    rate_factor: float
+
+
+@dataclasses.dataclass(frozen=True)
+class FreezeReport:
+    """What trains and what does not, by layer group from input to head."""
+
+    rows: tuple[GroupRow, ...]
+
+    @property
+    def parameters(self) -> int:
+        """All parameters that training could move."""
+        return sum(row.parameters for row in self.rows)
+
+    @property
+    def trainable(self) -> int:
+        """Parameters that training moves."""
+        return sum(row.trainable for row in self.rows)
+
+    def __rich__(self) -> Table:
+        table = Table(title=f"{self.trainable:,} of {self.parameters:,} parameters train")
+        table.add_column("group")
+        for heading in ("layers", "parameters", "trainable", "rate factor"):
+            table.add_column(heading, justify="right")
+        for row in self.rows:
+            factor = f"{row.rate_factor:g}" if row.trainable else "-"
+            table.add_row(row.group, str(row.layers), f"{row.parameters:,}", f"{row.trainable:,}", factor)
+        return table
+
+    def __str__(self) -> str:
+        lines = [f"{'group':<24}{'layers':>7}{'parameters':>14}{'trainable':>14}{'rate factor':>13}"]
+        for row in self.rows:
+            factor = f"{row.rate_factor:g}" if row.trainable else "-"
+            lines.append(f"{row.group:<24}{row.layers:>7}{row.parameters:>14,}{row.trainable:>14,}{factor:>13}")
+        return "\n".join(lines)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Owner:
+    """A layer with weights of its own, and those of them that training may move."""
+
+    group: str
+    layer: keras.Layer
+    variables: tuple[keras.Variable, ...]
+
+
+class Freezing:
+    """Knows the layer groups of a task's models and which of their variables are frozen.
+
+    Frozen sets are sets of `id(variable)`; what is frozen in an epoch is a pure function of the policy, the
+    unfreezing schedule and the epoch, so a resumed run cannot disagree with itself.
+
+    Args:
+        models: Name to model.
+        groups: Group name to layers, ordered from input to head; every layer with weights in exactly one.
+
+    Raises:
+        ConfigError: a layer with weights is in no group or in two.
+    """
+
+    def __init__(self, *, models: Mapping[str, keras.Model], groups: Mapping[str, Sequence[keras.Layer]]) -> None:
+        if not groups:
+            raise ConfigError("layer_groups() returned no group; return at least one, for example {'head': model.layers}.")
+        self._models = dict(models)
+        self.groups = {name: list(layers) for name, layers in groups.items()}
+        self.policy: Any = "none"
+        self.lora: LoRA | None = None
+        self.frozen: frozenset[int] = frozenset()
+        self._collect()
+
+    def _collect(self) -> None:
+        group_of: dict[int, str] = {}
+        for group, layers in self.groups.items():
+            for layer in layers:
+                for inner in _compat.flatten_layers(layer):
+                    if _compat.own_variables(inner) and group_of.setdefault(id(inner), group) != group:
+                        raise ConfigError(
+                            f"Layer {inner.path!r} is in the layer groups {group_of[id(inner)]!r} and {group!r}; "
+                            "put it into one of them."
+                        )
+        owners: list[_Owner] = []
+        seen: set[int] = set()
+        for model in self._models.values():
+            for layer in _compat.flatten_layers(model):
+                variables = [v for v in _compat.own_trainable_variables(layer) if id(v) not in seen]
+                seen.update(id(v) for v in variables)
+                if not variables:
+                    continue
+                if id(layer) not in group_of:
+                    raise ConfigError(
+                        f"Layer {layer.path!r} has weights but is in no layer group; add it to one in layer_groups(), "
+                        f"which has {', '.join(self.groups)}."
+                    )
+                owners.append(_Owner(group_of[id(layer)], layer, tuple(variables)))
+        self._owners = owners
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """Everything that training could move, in the order of the models."""
+        return [variable for owner in self._owners for variable in owner.variables]
+
+    def group_of(self) -> dict[int, str]:
+        """Returns the group of each variable by its id."""
+        return {id(variable): owner.group for owner in self._owners for variable in owner.variables}
+
+    def freeze(self, policy: Policy) -> None:
+        """Replaces the frozen set by what `policy` names (see `Task.freeze`)."""
+        if isinstance(policy, LoRA):
+            if self.lora is not None and policy != self.lora:
+                raise ConfigError(f"The model already has adapters {self.lora}; build the task anew to use {policy}.")
+            if self.lora is None:
+                policy.enable([layer for name in list(self.groups)[:-1] for layer in self.groups[name]])
+                self.lora = policy
+                self._collect()
+            head = list(self.groups)[-1]
+            self.frozen = frozenset(
+                id(variable)
+                for owner in self._owners
+                if owner.group != head
+                for variable in owner.variables
+                if not policy.trains(owner.layer, variable)
+            )
+        else:
+            self.frozen = self._resolve(policy)
+        self.policy = policy
+        self.apply(self.frozen)
+
+    def restore(self, frozen: Iterable[int]) -> None:
+        """Freezes the variables at the given positions of `variables`, as a saved run names them."""
+        variables = self.variables
+        self.frozen = frozenset(id(variables[i]) for i in frozen)
+        self.apply(self.frozen)
+
+    def positions(self) -> list[int]:
+        """Returns the positions of the frozen variables in `variables`, for `restore`."""
+        return [i for i, variable in enumerate(self.variables) if id(variable) in self.frozen]
+
+    def _resolve(self, policy: Any) -> frozenset[int]:
+        names = list(self.groups)
+        if isinstance(policy, bool) or policy is None:
+            raise ConfigError(f"freeze: {policy!r} is not a policy; use 'backbone', 'all', 'none', 'norm', a group or a number.")
+        if isinstance(policy, int):
+            if not 0 <= policy <= len(names):
+                raise ConfigError(f"freeze: {policy} groups from the input were asked for, but there are {len(names)}.")
+            return self._of_groups(names[:policy])
+        if isinstance(policy, (list, tuple, set)):
+            return frozenset().union(*(self._resolve(part) for part in policy))
+        if callable(policy):
+            return self._where(lambda owner: bool(policy(owner.layer)))
+        if not isinstance(policy, str):
+            raise ConfigError(f"freeze: {policy!r} is not a policy; use a name, a group, a pattern, a number or a callable.")
+        if policy in self.groups:
+            return self._of_groups([policy])
+        if policy.isdecimal():
+            return self._resolve(int(policy))
+        if policy in ("none", "all", "backbone"):
+            return self._of_groups({"none": [], "all": names, "backbone": names[:-1]}[policy])
+        if policy == "norm":
+            return self._where(lambda owner: isinstance(owner.layer, _NORMALIZATION) or "Norm" in type(owner.layer).__name__)
+        return self._matching(policy)
+
+    def _matching(self, pattern: str) -> frozenset[int]:
+        try:
+            matches = re.compile(pattern).search
+        except re.error as error:
+            raise ConfigError(f"freeze: {pattern!r} is no group and not a valid pattern ({error}).") from None
+        found = frozenset(
+            id(variable)
+            for owner in self._owners
+            for variable in owner.variables
+            if matches(owner.group) or matches(variable.path)
+        )
+        if not found:
+            known = [*self.groups, "backbone", "all", "none", "norm"]
+            hint = suggestion(pattern, known, noun="policies and groups")
+            raise ConfigError(f"freeze: no layer group or variable matches {pattern!r}; {hint}.")
+        return found
+
+    def _of_groups(self, groups: Iterable[str]) -> frozenset[int]:
+        chosen = set(groups)
+        return self._where(lambda owner: owner.group in chosen)
+
+    def _where(self, test: Callable[[_Owner], bool]) -> frozenset[int]:
+        return frozenset(id(variable) for owner in self._owners if test(owner) for variable in owner.variables)
+
+    def frozen_in(self, epoch: int, unfreeze: Unfreeze | None) -> frozenset[int]:
+        """Returns the ids of the variables frozen in `epoch`: the policy's, less the groups released so far."""
+        if unfreeze is None:
+            return self.frozen
+        if self.lora is not None:
+            raise ConfigError("LoRA keeps its base frozen: leave out unfreeze, or freeze('backbone') instead of LoRA.")
+        frozen = self.frozen or self._resolve("backbone")
+        affected = [name for name in self.groups if frozen & self._of_groups([name])]
+        return frozen - self._of_groups(unfreeze.released(epoch=epoch, frozen=affected))
+
+    def trainable(self, frozen: frozenset[int], *, models: Sequence[keras.Model] | None = None) -> list[keras.Variable]:
+        """Returns the variables of `models` (all, if None) that are not in `frozen`."""
+        inside = None
+        if models is not None:
+            inside = {id(variable) for model in models for variable in model.variables}
+        return [v for v in self.variables if id(v) not in frozen and (inside is None or id(v) in inside)]
+
+    def apply(self, frozen: frozenset[int]) -> None:
+        """Sets the layers' `trainable` flags, which keeps a frozen BatchNormalization in inference mode."""
+        candidates = {id(variable) for variable in self.variables}
+        for model in self._models.values():
+            for layer in _compat.flatten_layers(model):
+                below = [id(v) for v in layer.variables if id(v) in candidates]
+                if below:
+                    layer.trainable = any(key not in frozen for key in below)
+        for variable in self.variables:
+            variable.trainable = id(variable) not in frozen
+
+    def frozen_layers(self, frozen: frozenset[int]) -> set[int]:
+        """Returns the ids of the layers that are wholly frozen, weightless members of frozen groups included."""
+        result: set[int] = set()
+        trainable_owner = {id(o.layer) for o in self._owners if any(id(v) not in frozen for v in o.variables)}
+        frozen_owner = {id(o.layer) for o in self._owners} - trainable_owner
+        for layers in self.groups.values():
+            members = [inner for layer in layers for inner in _compat.flatten_layers(layer)]
+            group_frozen = not any(id(inner) in trainable_owner for inner in members)
+            for layer in members:
+                inner = {id(part) for part in _compat.flatten_layers(layer)}
+                if not inner & trainable_owner and (group_frozen or inner & frozen_owner):
+                    result |= inner
+        return result
+
+    def rate_factors(self, layerwise: Layerwise | None) -> dict[int, float]:
+        """Returns the rate factor of each variable (by id) that is not 1."""
+        if layerwise is None:
+            return {}
+        factors = layerwise.factor_of(list(self.groups))
+        return {key: factors[group] for key, group in self.group_of().items() if factors[group] != 1.0}
+
+    def report(self, frozen: frozenset[int] | None = None, layerwise: Layerwise | None = None) -> FreezeReport:
+        """Returns the state as a table."""
+        frozen = self.frozen if frozen is None else frozen
+        factors = layerwise.factor_of(list(self.groups)) if layerwise else dict.fromkeys(self.groups, 1.0)
+        rows = []
+        for name in self.groups:
+            owners = [owner for owner in self._owners if owner.group == name]
+            sizes = {id(v): int(v.value.shape.num_elements()) for owner in owners for v in owner.variables}
+            trainable = sum(size for key, size in sizes.items() if key not in frozen)
+            rows.append(GroupRow(name, len(owners), sum(sizes.values()), trainable, factors[name]))
+        return FreezeReport(tuple(rows))

@@ -1,0 +1,338 @@
+"""The training loop: one for every task."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from kerasft.data import epoch_batches
+from kerasft.errors import Interrupted, TrainingError
+from kerasft.training.cache import CacheRefused, cache_frontier
+from kerasft.training.config import TrainingConfig
+from kerasft.training.evaluation import Evaluator, read_metrics
+from kerasft.training.examples import Examples
+from kerasft.training.features import FrozenPrefix
+from kerasft.training.interrupt import SignalGuard
+from kerasft.training.movement import MovementCheck
+from kerasft.training.progress import Bar, Reporter, format_logs
+from kerasft.training.run import Run
+from kerasft.training.schedules import Unfreeze
+from kerasft.training.state import TrainingState, is_better
+from kerasft.training.step import Stepper, StepKind
+
+if TYPE_CHECKING:
+    from kerasft.task import Task
+
+
+class Loop:
+    """Trains a task.
+
+    In pseudocode:
+
+        for epoch in epochs:
+            frozen = policy less what `unfreeze` has released by now       # a pure function of the epoch
+            batches = order(seed, epoch)                                   # a pure function too
+            for batch in batches not yet done:
+                stepper.run(batch)                                         # see Stepper
+                stop on NaN; save and stop on a signal; save every so often
+            validate; tell the callbacks; save; remember the best
+
+    Args:
+        task: A built task.
+        stepper: Made from the task's updates.
+        metrics: Name to metric, shared by training and validation.
+        examples: Training data.
+        validation: Validation data or None.
+        config: How to train.
+        unfreeze: When frozen groups are released.
+        run: Where to save, or None to save nothing.
+        callbacks: Keras callbacks.
+        jit_compile: Compile with XLA.
+        reporter: What a person sees.
+    """
+
+    def __init__(
+        self,
+        *,
+        task: Task,
+        stepper: Stepper,
+        metrics: dict[str, keras.metrics.Metric],
+        examples: Examples,
+        validation: Examples | None,
+        config: TrainingConfig,
+        unfreeze: Unfreeze | None,
+        run: Run | None,
+        callbacks: Sequence[keras.callbacks.Callback],
+        jit_compile: bool,
+        reporter: Reporter,
+    ) -> None:
+        self._task = task
+        self._stepper = stepper
+        self._metrics = metrics
+        self._examples = examples
+        self._validation = validation
+        self._config = config
+        self._unfreeze = unfreeze
+        self._run = run
+        self._reporter = reporter
+        self._evaluator = Evaluator(task=task, metrics=metrics, jit_compile=jit_compile)
+        self._lengths = examples.lengths if config.bucket else None
+        self.monitor = task.monitor if config.monitor == "auto" else config.monitor
+        self._frozen: frozenset[int] | None = None
+        self._movement: MovementCheck | None = None
+        self._check_pending = False
+        self._applied = 0
+        self._batch_logs = any(_overrides_batch_end(callback) for callback in callbacks)
+        self.state = TrainingState(models=task.models, metrics=metrics, stepper=stepper, callbacks=callbacks)
+        self._callbacks = self._connect(callbacks)
+
+    def _connect(self, callbacks: Sequence[keras.callbacks.Callback]) -> keras.callbacks.CallbackList:
+        update = self._stepper.updates[0]
+        model = update.models[0]
+        model.compile(optimizer=update.optimizer, jit_compile=False)
+        model.stop_training = False
+        batches = -(-len(self._examples) // self._config.batch_size)
+        self._model = model
+        connected = keras.callbacks.CallbackList(
+            list(callbacks), add_history=True, model=model, verbose=0, epochs=self._config.epochs, steps=batches
+        )
+        self.history: keras.callbacks.History = model.history
+        return connected
+
+    def train(self, *, resumed: bool) -> keras.callbacks.History:
+        """Runs all epochs that are left.
+
+        Args:
+            resumed: Whether `state` was restored from a checkpoint.
+
+        Raises:
+            TrainingError: a loss became NaN or Inf, or a checkpoint cannot be written.
+            Interrupted: a signal came; the state was saved.
+        """
+        with SignalGuard() as guard:
+            self._callbacks.on_train_begin()
+            if resumed:
+                self.state.restore_callbacks(self.history)
+            while self.state.epoch < self._config.epochs and not self.state.stopped:
+                self._epoch(guard)
+        if self._stepper.average is not None:
+            self._stepper.average.swap()
+        self._callbacks.on_train_end()
+        self._task.forward_through(None)
+        return self.history
+
+    def _epoch(self, guard: SignalGuard) -> None:
+        epoch = self.state.epoch
+        self._enter_phase(epoch)
+        batches = epoch_batches(
+            len(self._examples),
+            self._config.batch_size,
+            seed=self._task.config.seed,
+            epoch=epoch,
+            lengths=self._lengths,
+            shuffle=self._config.shuffle,
+        )
+        if self.state.batch == 0:
+            for metric in self._metrics.values():
+                metric.reset_state()
+        self._callbacks.on_epoch_begin(epoch)
+        title = f"epoch {epoch + 1}/{self._config.epochs}"
+        with self._reporter.bar(title, total=len(self._examples)) as bar:
+            for first, group, kind in self._calls(batches):
+                self._call(first, group, kind, bar)
+                if guard.received is not None:
+                    self._stop(guard.received.name)
+                if self.state.checkpoint_due(self._config.checkpoint_every) and self.state.batch < len(batches):
+                    self._save()
+        self._end_epoch(epoch, title)
+
+    def _calls(self, batches: list[np.ndarray]) -> Iterator[tuple[int, list[np.ndarray], StepKind]]:
+        """Yields the steps of the epoch that are not yet done, those that one compiled call can run together."""
+        size = self._config.steps_per_call
+        group: list[np.ndarray] = []
+        first = self.state.batch
+        step = self.state.step - self.state.batch
+        for index in range(first, len(batches)):
+            kind = self._stepper.kind(step=step + index, batch=index, last=index + 1 == len(batches))
+            group.append(batches[index])
+            following = None
+            if index + 1 < len(batches):
+                following = self._stepper.kind(step=step + index + 1, batch=index + 1, last=index + 2 == len(batches))
+            # Groups end at multiples of `size` wherever a resumed run starts, so padding, and so rounding, is the same.
+            if (index + 1) % size == 0 or following != kind or len(batches[index + 1]) != len(batches[index]):
+                yield first, group, kind
+                group, first = [], index + 1
+
+    def _call(self, first: int, group: list[np.ndarray], kind: StepKind, bar: Bar) -> None:
+        self._callbacks.on_train_batch_begin(first)
+        self._begin_movement_check()
+        stacked = self._config.steps_per_call > 1
+        batch = self._examples.stacked(group) if stacked else self._examples.batch(group[0])
+        losses = self._stepper.run(batch, kind, spec=self._examples.spec(), stacked=stacked)
+        for row, indices in zip(losses, group):
+            self._guard(row, kind)
+            names = [self._stepper.updates[i].name for i in kind.due]
+            self.state.add_losses(dict(zip(names, row.tolist())), examples=len(indices))
+        self._end_movement_check()
+        bar.update(self.state.examples, lambda: {**self._losses(), **read_metrics(self._metrics)})
+        logs = {**self._losses(), **read_metrics(self._metrics)} if self._batch_logs else self._losses()
+        self._callbacks.on_train_batch_end(first + len(group) - 1, logs)
+
+    def _losses(self) -> dict[str, float]:
+        means = self.state.mean_losses()
+        if len(self._stepper.updates) == 1:
+            return {"loss": next(iter(means.values()))}
+        return {f"{name}_loss": value for name, value in means.items()}
+
+    def _guard(self, losses: np.ndarray, kind: StepKind) -> None:
+        for loss, position in zip(losses, kind.due):
+            if not np.isfinite(loss):
+                self._fail(f"The loss of update {self._stepper.updates[position].name!r} became {loss}")
+
+    def _fail(self, what: str) -> None:
+        kept = self._run.checkpoints.steps() if self._run else []
+        good = f"the last good checkpoint is {self._run.checkpoints.path(kept[-1])}" if self._run and kept else "nothing was saved"
+        raise TrainingError(
+            f"{what} at step {self.state.step + 1} (epoch {self.state.epoch + 1}); {good}. "
+            "Lower learning_rate, set clip_norm, or look for NaN and Inf in the data."
+        )
+
+    def _enter_phase(self, epoch: int) -> None:
+        frozen = self._task.freezing.frozen_in(epoch, self._unfreeze)
+        if frozen == self._frozen:
+            return
+        self._frozen = frozen
+        self._stepper.set_frozen(frozen, variant=self._find_prefix(frozen, epoch))
+        self._movement = None
+        self._check_pending = True
+        if epoch == 0 or self._unfreeze is not None:
+            self._reporter.say(self._task.freezing.report(frozen, self._task.layerwise))
+
+    def _find_prefix(self, frozen: frozenset[int], epoch: int) -> str:
+        """Makes the frozen prefix run in inference mode, from the cache where that pays; returns the step's variant."""
+        self._task.forward_through(None)
+        for examples in (self._examples, self._validation):
+            if examples is not None:
+                examples.set_frontier(None)
+        if not frozen or self._task.forward is None:
+            return ""
+        try:
+            prefix = FrozenPrefix(
+                model=self._task.forward.model, frozen_layers=self._task.freezing.frozen_layers(frozen)
+            )
+        except ValueError as error:
+            self._reporter.say(f"feature cache off: {error}")
+            return ""
+        self._task.forward_through(prefix)
+        why_not = self._why_no_cache(frozen, epoch)
+        if why_not is None:
+            try:
+                self._fill_cache(prefix)
+                return f"cached-{epoch}"
+            except CacheRefused as error:
+                self._examples.set_frontier(None)
+                why_not = str(error)
+        self._reporter.say(f"feature cache off: {why_not}")
+        return "prefix"
+
+    def _why_no_cache(self, frozen: frozenset[int], epoch: int) -> str | None:
+        if not self._config.feature_cache:
+            return "feature_cache is false"
+        following = range(epoch + 1, self._config.epochs)
+        if not any(self._task.freezing.frozen_in(later, self._unfreeze) == frozen for later in following):
+            return "this phase lasts one epoch, in which every output is used once"
+        return None
+
+    def _fill_cache(self, prefix: FrozenPrefix) -> None:
+        on_disk = False
+        for name, examples in (("training", self._examples), ("validation", self._validation)):
+            if examples is None:
+                continue
+            with self._reporter.bar(f"caching {name} features", total=len(examples)) as bar:
+                store = cache_frontier(
+                    prefix=prefix,
+                    examples=examples,
+                    batch_size=self._config.batch_size,
+                    memory_limit=self._config.cache_memory_mb << 20,
+                    progress=bar.update,
+                )
+            on_disk |= store.on_disk
+        where = "on disk" if on_disk else "in memory"
+        self._reporter.say(f"feature cache on: outputs up to layer {prefix.last_layer!r} are kept {where}")
+
+    def _begin_movement_check(self) -> None:
+        if self._check_pending and self._movement is None:
+            rates = [float(keras.ops.convert_to_numpy(o.learning_rate)) for o in self._stepper.optimizers]
+            if all(rate > 0 for rate in rates):
+                self._movement = MovementCheck(freezing=self._task.freezing, frozen=self._frozen or frozenset())
+                self._applied = self._stepper.applied
+
+    def _end_movement_check(self) -> None:
+        if self._movement is not None and self._check_pending and self._stepper.applied > self._applied:
+            self._movement.finish(step=self.state.step)
+            self._check_pending, self._movement = False, None
+
+    def _end_epoch(self, epoch: int, title: str) -> None:
+        logs = {**self._losses(), **read_metrics(self._metrics)}
+        if self._stepper.average is not None:
+            self._stepper.average.swap()
+        if self._validation is not None:
+            with self._reporter.bar(f"{title} validation", total=len(self._validation)) as bar:
+                results = self._evaluator.run(
+                    self._validation,
+                    batch_size=self._config.batch_size,
+                    variant=self._stepper.variant,
+                    progress=bar.update,
+                )
+            logs |= {f"val_{name}": value for name, value in results.items()}
+        self._callbacks.on_epoch_end(epoch, logs)
+        self._reporter.say(f"{title}  {format_logs(logs)}")
+        self._remember_best(logs)
+        if self._stepper.average is not None:
+            self._stepper.average.swap()
+        self.state.next_epoch(stopped=bool(self._model.stop_training))
+        self._save()
+        if self._run is not None:
+            self._run.write_history(self.history.history, self.history.epoch)
+
+    def _remember_best(self, logs: dict[str, float]) -> None:
+        if self._validation is None:
+            return
+        if self.monitor not in logs:
+            warnings.warn(
+                f"The monitored metric {self.monitor!r} is not among {', '.join(logs)}; the best checkpoint follows val_loss.",
+                stacklevel=2,
+            )
+            self.monitor = "val_loss"
+        if self.state.best is None or is_better(logs[self.monitor], self.state.best, monitor=self.monitor):
+            self.state.best = logs[self.monitor]
+            if self._run is not None:
+                self.state.save_best(self._run.checkpoints, monitor=self.monitor)
+
+    def _save(self) -> None:
+        if self._run is None:
+            return
+        broken = self.state.first_not_finite()
+        if broken is not None:
+            self._fail(f"The weights {broken} became NaN or Inf")
+        self.state.save(self._run.checkpoints, self.history)
+
+    def _stop(self, signal_name: str) -> None:
+        self._save()
+        self._callbacks.on_train_end()
+        if self._run is None:
+            raise Interrupted(f"{signal_name} stopped training at step {self.state.step}; nothing was saved without a run_dir.")
+        raise Interrupted(
+            f"{signal_name} stopped training at step {self.state.step} (epoch {self.state.epoch + 1}); all of it is saved in "
+            f"{self._run.folder}: the same command with resume='auto' (--resume auto) goes on from there."
+        )
+
+
+def _overrides_batch_end(callback: Any) -> bool:
+    base = keras.callbacks.Callback
+    hooks: list[Callable] = [base.on_train_batch_end, base.on_batch_end]
+    return any(getattr(type(callback), hook.__name__) is not hook for hook in hooks)

@@ -1,0 +1,147 @@
+"""Optimizers and learning-rate schedules from a training config."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from kerasft._suggest import suggestion
+from kerasft.errors import ConfigError
+from kerasft.training.config import TrainingConfig
+from kerasft.training.schedules import Layerwise
+
+
+@keras.saving.register_keras_serializable(package="kerasft")
+class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """Linear warm-up, then a constant rate or a linear or cosine descent to zero.
+
+    The rate of step `s` of the warm-up is `peak * (s + 1) / warmup_steps`, so the first step already moves.
+    Source of the cosine: Loshchilov and Hutter, 2017, "SGDR".
+
+    Args:
+        peak: Rate after the warm-up.
+        total_steps: Updates in the whole training.
+        warmup_steps: Updates in the warm-up.
+        shape: "constant", "linear" or "cosine".
+
+    Example:
+        >>> rate = WarmupSchedule(peak=1.0, total_steps=12, warmup_steps=2, shape="linear")
+        >>> [round(float(rate(step)), 2) for step in (0, 1, 2, 7, 12)]
+        [0.5, 1.0, 1.0, 0.5, 0.0]
+    """
+
+    def __init__(self, *, peak: float, total_steps: int, warmup_steps: int, shape: str) -> None:
+        self.peak = peak
+        self.total_steps = total_steps
+        self.warmup_steps = warmup_steps
+        self.shape = shape
+
+    def __call__(self, step: Any) -> tf.Tensor:
+        step = tf.cast(step, tf.float32)
+        warmup = tf.constant(float(self.warmup_steps))
+        progress = tf.clip_by_value((step - warmup) / max(1.0, self.total_steps - self.warmup_steps), 0.0, 1.0)
+        if self.shape == "constant":
+            factor = tf.ones_like(step)
+        elif self.shape == "linear":
+            factor = 1.0 - progress
+        else:
+            factor = 0.5 * (1.0 + tf.cos(tf.constant(3.141592653589793) * progress))
+        return self.peak * tf.where(step < warmup, (step + 1.0) / tf.maximum(warmup, 1.0), factor)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {
+            "peak": self.peak,
+            "total_steps": self.total_steps,
+            "warmup_steps": self.warmup_steps,
+            "shape": self.shape,
+        }
+
+
+def make_learning_rate(config: TrainingConfig, *, total_steps: int) -> Any:
+    """Returns the rate of a config: a number, a WarmupSchedule, or the Keras schedule that it names."""
+    rate = config.learning_rate
+    if isinstance(rate, dict):
+        rate = keras.saving.deserialize_keras_object(rate)
+    if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+        return rate
+    peak = rate.learning_rate if isinstance(rate, Layerwise) else rate
+    if not isinstance(peak, float):
+        raise ConfigError(f"learning_rate: {rate!r} is neither a number, a kerasft.Layerwise nor a Keras schedule.")
+    warmup = int(config.warmup if config.warmup >= 1 else config.warmup * total_steps)
+    if config.schedule == "constant" and not warmup:
+        return peak
+    return WarmupSchedule(peak=peak, total_steps=total_steps, warmup_steps=warmup, shape=config.schedule)
+
+
+def make_optimizer(
+    config: TrainingConfig, *, variables: Sequence[keras.Variable], total_steps: int, loss_scale: bool
+) -> keras.optimizers.Optimizer:
+    """Builds the optimizer of a config for all `variables` that training may ever move.
+
+    A named optimizer gets the config's rate, decay and clipping; an optimizer object is used as it is.
+
+    Args:
+        config: The training config.
+        variables: Everything that may train in any phase, so that unfreezing keeps the optimizer's state.
+        total_steps: Updates in the whole training, for schedules.
+        loss_scale: Scale the loss dynamically, as float16 needs.
+
+    Raises:
+        ConfigError: no such optimizer, or one that does what the loop already does.
+    """
+    optimizer = config.optimizer
+    if isinstance(optimizer, dict):
+        optimizer = keras.optimizers.deserialize(optimizer)
+    if isinstance(optimizer, keras.optimizers.Optimizer):
+        _refuse_duplicates(optimizer)
+    elif isinstance(optimizer, str):
+        optimizer = _from_name(optimizer, config, variables=variables, total_steps=total_steps)
+    else:
+        raise ConfigError(f"optimizer: {optimizer!r} is neither a name nor a Keras optimizer.")
+    if loss_scale and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    if not optimizer.built:
+        optimizer.build(list(variables))
+        optimizer.built = True
+    return optimizer
+
+
+def _from_name(
+    name: str, config: TrainingConfig, *, variables: Sequence[keras.Variable], total_steps: int
+) -> keras.optimizers.Optimizer:
+    classes = {
+        key.lower(): value
+        for key, value in vars(keras.optimizers).items()
+        if inspect.isclass(value)
+        and issubclass(value, keras.optimizers.Optimizer)
+        and value not in (keras.optimizers.Optimizer, keras.optimizers.LossScaleOptimizer)
+    }
+    if name.lower() not in classes:
+        raise ConfigError(f"optimizer: there is no {name!r}; {suggestion(name.lower(), classes, noun='optimizers')}.")
+    arguments: dict[str, Any] = {"learning_rate": make_learning_rate(config, total_steps=total_steps)}
+    if config.weight_decay is not None:
+        arguments["weight_decay"] = config.weight_decay
+    if config.clip_norm is not None:
+        arguments["global_clipnorm"] = config.clip_norm
+    optimizer = classes[name.lower()](**arguments)
+    if optimizer.weight_decay is not None:
+        vectors = [variable for variable in variables if len(variable.shape) <= 1]
+        if vectors:
+            optimizer.exclude_from_weight_decay(var_list=vectors)
+    return optimizer
+
+
+def _refuse_duplicates(optimizer: keras.optimizers.Optimizer) -> None:
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if inner.gradient_accumulation_steps:
+        raise ConfigError(
+            f"optimizer: {inner.name} has gradient_accumulation_steps={inner.gradient_accumulation_steps}, which loses the "
+            "tail of an epoch; leave it out and pass accumulate= instead."
+        )
+    if inner.use_ema:
+        raise ConfigError(f"optimizer: {inner.name} has use_ema=True; leave it out and pass ema= instead.")

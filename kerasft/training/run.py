@@ -1,0 +1,87 @@
+"""The folder of a run: what was trained, how far it came, and all that rebuilds it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kerasft.errors import TrainingError
+from kerasft.training.checkpoint import CheckpointFolder, write_atomically
+
+_MANIFEST = "run.json"
+
+
+class Run:
+    """Files of a run.
+
+    run.json (task, config, freeze state), assets/ (vocabulary and the like), checkpoints/, history.json and .csv,
+    tensorboard/, report.html.
+
+    Args:
+        folder: The run folder; made when something is written.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.checkpoints = CheckpointFolder(folder=self.folder / "checkpoints")
+
+    @property
+    def assets(self) -> Path:
+        """Where the task's assets are."""
+        return self.folder / "assets"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Where TensorBoard logs go."""
+        return self.folder / "tensorboard"
+
+    @property
+    def report(self) -> Path:
+        """The HTML report."""
+        return self.folder / "report.html"
+
+    def exists(self) -> bool:
+        """Whether the folder holds a run."""
+        return (self.folder / _MANIFEST).is_file()
+
+    def read(self) -> dict[str, Any]:
+        """Returns what `write` wrote.
+
+        Raises:
+            TrainingError: the folder is no run, or its manifest is broken.
+        """
+        path = self.folder / _MANIFEST
+        if not path.is_file():
+            raise TrainingError(f"{self.folder} is not a run: there is no {_MANIFEST} in it.")
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise TrainingError(f"{path} is not valid JSON ({error}).") from error
+
+    def write(self, manifest: Mapping[str, Any]) -> None:
+        """Writes run.json."""
+        self._write_json(_MANIFEST, manifest)
+
+    def write_history(self, history: Mapping[str, list[float]], epochs: list[int]) -> None:
+        """Writes history.json and history.csv: one column a metric, one row an epoch (counted from 1)."""
+        self._write_json("history.json", {"epoch": [epoch + 1 for epoch in epochs], **history})
+        text = io.StringIO(newline="")
+        table = csv.writer(text)
+        table.writerow(["epoch", *history])
+        for i, epoch in enumerate(epochs):
+            table.writerow([epoch + 1, *(column[i] if i < len(column) else "" for column in history.values())])
+        encoded = text.getvalue().encode()
+        write_atomically(self.folder / "history.csv", lambda file: file.write(encoded))
+
+    def read_history(self) -> dict[str, list[float]]:
+        """Returns history.json, or {} before the first epoch ended."""
+        path = self.folder / "history.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+    def _write_json(self, name: str, value: Any) -> None:
+        encoded = (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+        write_atomically(self.folder / name, lambda file: file.write(encoded))

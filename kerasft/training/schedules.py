@@ -1,0 +1,154 @@
+"""What changes over training as pure functions: which groups are released when, and each group's rate."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from kerasft.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Layerwise:
+    """Discriminative learning rates: the head learns fastest, each group below it slower.
+
+    The optimizer's *step* is scaled, not the gradient (which Adam would normalise away), so weight decay
+    scales with it. Source: Howard and Ruder, 2018, "Universal Language Model Fine-tuning".
+
+    Args:
+        learning_rate: Rate of the group nearest the output.
+        decay: Factor from one group to the one below it, in (0, 1].
+        factors: Factor by group name; wins over `decay`.
+
+    Example:
+        >>> Layerwise(learning_rate=1e-3, decay=0.5).factor_of(["embeddings", "block", "head"])
+        {'embeddings': 0.25, 'block': 0.5, 'head': 1.0}
+    """
+
+    marker: ClassVar[str] = "layerwise"
+
+    learning_rate: float
+    decay: float = 1.0
+    factors: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.learning_rate > 0:
+            raise ConfigError(f"Layerwise: learning_rate must be positive, not {self.learning_rate!r}.")
+        if not 0 < self.decay <= 1:
+            raise ConfigError(f"Layerwise: decay must be in (0, 1], not {self.decay!r}.")
+
+    def factor_of(self, groups: Sequence[str]) -> dict[str, float]:
+        """Returns the rate factor of each group, `groups` being ordered from input to head."""
+        unknown = sorted(set(self.factors) - set(groups))
+        if unknown:
+            raise ConfigError(f"Layerwise: no layer group named {unknown[0]!r}; the groups are {', '.join(groups)}.")
+        top = len(groups) - 1
+        return {name: float(self.factors.get(name, self.decay ** (top - i))) for i, name in enumerate(groups)}
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns a JSON-able form that `from_config` reads."""
+        return {self.marker: {"learning_rate": self.learning_rate, "decay": self.decay, "factors": dict(self.factors)}}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Layerwise:
+        """Rebuilds from `get_config`."""
+        return cls(**config[cls.marker])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Gradual:
+    """Gradual unfreezing: every `every` epochs the frozen group nearest the output is released.
+
+    Source: Howard and Ruder, 2018, "Universal Language Model Fine-tuning".
+
+    Example:
+        >>> Gradual(every=2).released(epoch=3, frozen=["embeddings", "block_0", "block_1"])
+        ('block_1',)
+    """
+
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ConfigError(f"Gradual: every must be at least 1 epoch, not {self.every!r}.")
+
+    def released(self, *, epoch: int, frozen: Sequence[str]) -> tuple[str, ...]:
+        """Returns which of the `frozen` groups (input to head) train in `epoch` (counted from 0)."""
+        count = min(epoch // self.every, len(frozen))
+        return tuple(frozen[len(frozen) - count :])
+
+    def __str__(self) -> str:
+        return f"gradual:{self.every}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Milestones:
+    """Unfreezing at given epochs: how many of the frozen groups, counted from the head, train from then on.
+
+    Args:
+        at: Epoch (from 0) to a number of groups, or "all".
+
+    Example:
+        >>> Milestones(at={1: 1, 3: "all"}).released(epoch=3, frozen=["embeddings", "block"])
+        ('embeddings', 'block')
+    """
+
+    at: Mapping[int, int | str]
+
+    def __post_init__(self) -> None:
+        for epoch, count in self.at.items():
+            if epoch < 0 or not (count == "all" or (isinstance(count, int) and count >= 0)):
+                raise ConfigError(
+                    f"Milestones: epoch {epoch!r} maps to {count!r}; give an epoch from 0 and a number of groups or 'all'."
+                )
+
+    def released(self, *, epoch: int, frozen: Sequence[str]) -> tuple[str, ...]:
+        """Returns which of the `frozen` groups (input to head) train in `epoch` (counted from 0)."""
+        reached = [self.at[start] for start in sorted(self.at) if start <= epoch]
+        if not reached:
+            return ()
+        wanted = reached[-1]
+        count = len(frozen) if wanted == "all" else min(int(wanted), len(frozen))
+        return tuple(frozen[len(frozen) - count :])
+
+    def __str__(self) -> str:
+        return "milestones:" + ",".join(f"{epoch}={self.at[epoch]}" for epoch in sorted(self.at))
+
+
+Unfreeze = Gradual | Milestones
+
+
+def parse_unfreeze(text: str | Unfreeze | None) -> Unfreeze | None:
+    """Reads "gradual:EVERY" or "milestones:EPOCH=COUNT,..." (COUNT a number of groups or "all").
+
+    Raises:
+        ConfigError: for any other text.
+
+    Example:
+        >>> parse_unfreeze("milestones:1=1,3=all").at
+        {1: 1, 3: 'all'}
+    """
+    if text is None or isinstance(text, (Gradual, Milestones)):
+        return text
+    kind, _, rest = str(text).partition(":")
+    try:
+        if kind == "gradual":
+            return Gradual(every=int(rest or 1))
+        if kind == "milestones":
+            pairs = [part.split("=") for part in rest.split(",")]
+            return Milestones(at={int(epoch): "all" if count == "all" else int(count) for epoch, count in pairs})
+    except ValueError:
+        pass
+    raise ConfigError(f"unfreeze: {text!r} is neither 'gradual:EPOCHS' nor 'milestones:EPOCH=GROUPS,...'.")
+
+
+def serialize(value: Any) -> Any:
+    """Returns a JSON-able form of a config value that may be a Layerwise or a Keras object."""
+    if isinstance(value, Layerwise):
+        return value.get_config()
+    if hasattr(value, "get_config"):
+        from keras.saving import serialize_keras_object
+
+        return serialize_keras_object(value)
+    return value

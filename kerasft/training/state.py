@@ -1,0 +1,201 @@
+"""All state of a training that must survive a kill: saved whole, restored whole, checked name by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerasft.errors import TrainingError
+from kerasft.training.checkpoint import Checkpoint, CheckpointFolder, save
+from kerasft.training.step import Stepper
+
+
+def is_better(value: float, best: float, *, monitor: str) -> bool:
+    """Whether `value` of a metric beats `best`: less for losses and errors, more for everything else.
+
+    Example:
+        >>> is_better(0.1, 0.2, monitor="val_loss"), is_better(0.1, 0.2, monitor="val_accuracy")
+        (True, False)
+    """
+    falling = any(word in monitor.lower() for word in ("loss", "error", "mse", "mae", "perplexity", "fid"))
+    return value < best if falling else value > best
+
+
+def model_variables(models: Mapping[str, keras.Model]) -> dict[str, Any]:
+    """Returns all variables of models by name, dropout seeds included."""
+    return {f"model/{name}/{i}": v for name, model in models.items() for i, v in enumerate(model.variables)}
+
+
+def assign(variables: Mapping[str, Any], checkpoint: Checkpoint) -> None:
+    """Assigns the arrays of a checkpoint to variables.
+
+    Raises:
+        TrainingError: an array is missing or has another shape; nothing was assigned then.
+    """
+    for name, variable in variables.items():
+        array = checkpoint.arrays.get(name)
+        if array is None:
+            raise TrainingError(f"{checkpoint.path} has no {name!r} ({_path(variable)}): it was made from another model or config.")
+        if tuple(array.shape) != tuple(variable.shape):
+            raise TrainingError(
+                f"{checkpoint.path} holds {name!r} ({_path(variable)}) with shape {tuple(array.shape)}, but the model has "
+                f"{tuple(variable.shape)}: it was made from another model or config."
+            )
+    for name, variable in variables.items():
+        variable.assign(checkpoint.arrays[name])
+
+
+def _path(variable: Any) -> str:
+    return getattr(variable, "path", None) or variable.name
+
+
+class TrainingState:
+    """Position, running losses, weights, optimizers, metrics and callbacks of a training.
+
+    Attributes:
+        epoch: Epochs done.
+        batch: Batches done in this epoch.
+        step: Batches done in all.
+        examples: Examples seen in this epoch.
+        best: Best value of the monitored metric so far.
+        stopped: Whether a callback ended the training.
+    """
+
+    def __init__(
+        self,
+        *,
+        models: Mapping[str, keras.Model],
+        metrics: Mapping[str, keras.metrics.Metric],
+        stepper: Stepper,
+        callbacks: Sequence[keras.callbacks.Callback],
+    ) -> None:
+        self.epoch = self.batch = self.step = self.examples = 0
+        self.best: float | None = None
+        self.stopped = False
+        self._losses: dict[str, list[float]] = {}
+        self._since_save = 0
+        self._models = models
+        self._metrics = metrics
+        self._stepper = stepper
+        self._callbacks = list(callbacks)
+        self._restored: Checkpoint | None = None
+
+    def add_losses(self, losses: Mapping[str, float], *, examples: int) -> None:
+        """Counts one step."""
+        for name, value in losses.items():
+            total = self._losses.setdefault(name, [0.0, 0.0])
+            total[0] += value * examples
+            total[1] += examples
+        self.batch += 1
+        self.step += 1
+        self._since_save += 1
+        self.examples += examples
+
+    def mean_losses(self) -> dict[str, float]:
+        """Returns the mean loss of each update over the examples of the epoch so far."""
+        return {name: total / count for name, (total, count) in self._losses.items()}
+
+    def next_epoch(self, *, stopped: bool) -> None:
+        """Counts one epoch."""
+        self.epoch += 1
+        self.batch = self.examples = 0
+        self._losses = {}
+        self.stopped = stopped
+
+    def checkpoint_due(self, every: int | None) -> bool:
+        """Whether `every` steps have passed since the last save."""
+        return every is not None and self._since_save >= every
+
+    def _variables(self) -> dict[str, Any]:
+        variables = model_variables(self._models) | self._stepper.state()
+        for name, metric in self._metrics.items():
+            variables |= {f"metric/{name}/{i}": variable for i, variable in enumerate(metric.variables)}
+        return variables
+
+    def first_not_finite(self) -> str | None:
+        """Returns the path of the first weight with a NaN or Inf in it."""
+        for variable in model_variables(self._models).values():
+            array = variable.numpy()
+            if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+                return _path(variable)
+        return None
+
+    def save(self, folder: CheckpointFolder, history: keras.callbacks.History) -> None:
+        """Writes everything as the checkpoint of the current step."""
+        arrays = {name: variable.numpy() for name, variable in self._variables().items()}
+        attributes = []
+        for i, callback in enumerate(self._callbacks):
+            plain, held = _callback_state(callback)
+            attributes.append(plain)
+            arrays |= {f"callback/{i}/{name}/{j}": a for name, parts in held.items() for j, a in enumerate(parts)}
+        state = {
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "step": self.step,
+            "examples": self.examples,
+            "best": self.best,
+            "stopped": self.stopped,
+            "losses": self._losses,
+            "history": history.history,
+            "history_epochs": history.epoch,
+            "callbacks": attributes,
+        }
+        folder.save(self.step, arrays, state)
+        self._since_save = 0
+
+    def save_best(self, folder: CheckpointFolder, *, monitor: str) -> None:
+        """Writes the weights, as they are now, as the best checkpoint."""
+        arrays = {name: variable.numpy() for name, variable in model_variables(self._models).items()}
+        state = {"epoch": self.epoch + 1, "step": self.step, "monitor": monitor, "value": self.best}
+        save(folder.best_path, arrays, state)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Takes everything but the callbacks from a checkpoint.
+
+        Raises:
+            TrainingError: the checkpoint belongs to another model or config.
+        """
+        assign(self._variables(), checkpoint)
+        state = checkpoint.state
+        self.epoch, self.batch, self.step = state["epoch"], state["batch"], state["step"]
+        self.examples, self.best, self.stopped = state["examples"], state["best"], state["stopped"]
+        self._losses = state["losses"]
+        self._restored = checkpoint
+
+    def restore_callbacks(self, history: keras.callbacks.History) -> None:
+        """Gives the callbacks what they knew; to be called after `on_train_begin`, which resets them."""
+        if self._restored is None:
+            return
+        state = self._restored.state
+        history.history, history.epoch = state["history"], state["history_epochs"]
+        for i, (callback, attributes) in enumerate(zip(self._callbacks, state["callbacks"])):
+            for name, value in attributes.items():
+                setattr(callback, name, value)
+            held: dict[str, list[np.ndarray]] = {}
+            for key, array in _numbered(self._restored.arrays, f"callback/{i}/"):
+                held.setdefault(key, []).append(array)
+            for name, parts in held.items():
+                setattr(callback, name, parts)
+
+
+def _numbered(arrays: Mapping[str, np.ndarray], prefix: str) -> Iterator[tuple[str, np.ndarray]]:
+    found = [name.removeprefix(prefix).rsplit("/", 1) for name in arrays if name.startswith(prefix)]
+    for name, number in sorted(found, key=lambda part: (part[0], int(part[1]))):
+        yield name, arrays[f"{prefix}{name}/{number}"]
+
+
+def _callback_state(callback: keras.callbacks.Callback) -> tuple[dict[str, Any], dict[str, list[np.ndarray]]]:
+    """Returns a callback's numbers and its lists of arrays (EarlyStopping's best weights)."""
+    plain: dict[str, Any] = {}
+    held: dict[str, list[np.ndarray]] = {}
+    for name, value in vars(callback).items():
+        if isinstance(value, np.generic) and value.ndim == 0:
+            value = value.item()
+        if value is None or isinstance(value, (bool, int, float)):
+            plain[name] = value
+        elif isinstance(value, list) and value and all(isinstance(part, np.ndarray) for part in value):
+            held[name] = value
+    return plain, held

@@ -1,0 +1,265 @@
+"""One training step for any list of updates: the only place where gradients meet weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasft.errors import TrainingError
+from kerasft.training.freezing import Freezing
+from kerasft.training.update import Batch, Update
+
+
+class StepKind(NamedTuple):
+    """What distinguishes one compiled step from another, the frozen set apart.
+
+    Attributes:
+        due: Positions of the updates that take part.
+        apply: Whether gradients move the weights now, or are only accumulated.
+    """
+
+    due: tuple[int, ...]
+    apply: bool
+
+
+class Stepper:
+    """Compiles and runs training steps.
+
+    In pseudocode, for one batch:
+
+        for update in updates that are due:
+            loss = update.loss(batch)                    # inside a tape that watches what trains
+            gradients = d loss / d trainable             # scaled first, under float16
+            accumulate them, weighted by the number of examples
+            if this is the last batch to accumulate:
+                optimizer.apply(mean gradient)           # clips and decays
+                scale the step of each layer group       # Layerwise
+        move the average weights                         # EMA
+
+    There is one compiled function per frozen set, set of due updates and accumulation phase, because a trace
+    remembers what was trainable when it was made.
+
+    Args:
+        updates: In the order in which they act.
+        freezing: Knows the variables.
+        observe: Called in the graph with the batch and the outputs of an update that returned any.
+        rate_factors: Factor of the step of a variable, by its id, where not 1.
+        accumulate: Batches per application of the gradients.
+        ema: Momentum of the average weights, or None.
+        jit_compile: Compile with XLA.
+    """
+
+    def __init__(
+        self,
+        *,
+        updates: Sequence[Update],
+        freezing: Freezing,
+        observe: Callable[[Batch, Any], None],
+        rate_factors: Mapping[int, float],
+        accumulate: int = 1,
+        ema: float | None = None,
+        jit_compile: bool = False,
+    ) -> None:
+        self.updates = list(updates)
+        self._freezing = freezing
+        self._observe = observe
+        self._rate_factors = rate_factors
+        self._accumulate = accumulate
+        self._jit_compile = jit_compile
+        self._frozen: frozenset[int] = frozenset()
+        self.variant = ""
+        self._functions: dict[tuple, Callable] = {}
+        self._build_optimizers()
+        self._accumulators: dict[tuple[int, int], tf.Variable] = {}
+        self._examples = [tf.Variable(0.0, trainable=False, name=f"{u.name}_examples") for u in self.updates]
+        if accumulate > 1:
+            for i, update in enumerate(self.updates):
+                for variable in freezing.trainable(frozenset(), models=update.models):
+                    self._accumulators[i, id(variable)] = tf.Variable(tf.zeros(variable.shape), trainable=False)
+        self.average = Average(models=self._models(), momentum=ema) if ema is not None else None
+
+    def _models(self) -> list[keras.Model]:
+        return list(dict.fromkeys(model for update in self.updates for model in update.models))
+
+    def _build_optimizers(self) -> None:
+        for optimizer in self.optimizers:
+            models = [model for update in self.updates if update.optimizer is optimizer for model in update.models]
+            if not optimizer.built:
+                optimizer.build(self._freezing.trainable(frozenset(), models=models))
+                optimizer.built = True
+
+    @property
+    def optimizers(self) -> list[keras.optimizers.Optimizer]:
+        """The distinct optimizers, in the order of the updates."""
+        return list(dict.fromkeys(update.optimizer for update in self.updates))
+
+    def set_frozen(self, frozen: frozenset[int], *, variant: str = "") -> None:
+        """Chooses what trains from now on.
+
+        Args:
+            frozen: Ids of the frozen variables.
+            variant: Tells apart steps that compute differently for another reason (a feature cache).
+
+        Raises:
+            TrainingError: an update would have nothing to move.
+        """
+        self._freezing.apply(frozen)
+        for update in self.updates:
+            if not self._freezing.trainable(frozen, models=update.models):
+                raise TrainingError(f"Nothing would train in the update {update.name!r}: every layer group is frozen.")
+        self._frozen, self.variant = frozen, variant
+
+    def kind(self, *, step: int, batch: int, last: bool) -> StepKind:
+        """Returns what kind of step the `step`-th is, its batch being the `batch`-th of the epoch (both from 0)."""
+        due = tuple(i for i, update in enumerate(self.updates) if update.is_due(step=step))
+        return StepKind(due, last or (batch + 1) % self._accumulate == 0)
+
+    def run(self, batch: Batch, kind: StepKind, *, spec: Batch, stacked: bool) -> np.ndarray:
+        """Runs one step, or several on stacked batches.
+
+        Args:
+            batch: Arrays `[batch, ...]`, or `[steps, batch, ...]` if `stacked`.
+            kind: From `kind`, the same for all steps.
+            spec: `tf.TensorSpec` of one batch, unknown dimensions being None, so that one trace serves all shapes.
+            stacked: Whether there is a leading axis of steps.
+
+        Returns:
+            Losses, float32 `[steps, updates due]`.
+        """
+        key = (self._frozen, self.variant, kind, stacked)
+        if key not in self._functions:
+            if stacked:
+                spec = tf.nest.map_structure(lambda s: s and tf.TensorSpec([None, *s.shape], s.dtype), spec)
+            body = self._many(kind) if stacked else self._one(kind)
+            function = tf.function(body, jit_compile=self._jit_compile, autograph=False)
+            self._functions[key] = function.get_concrete_function(spec)
+        losses = self._functions[key](tf.nest.map_structure(_to_tensor, batch)).numpy()
+        return losses.reshape(-1, len(kind.due))
+
+    def _one(self, kind: StepKind) -> Callable[[Batch], tf.Tensor]:
+        trainable = [self._freezing.trainable(self._frozen, models=update.models) for update in self.updates]
+
+        def step(batch: Batch) -> tf.Tensor:
+            losses = [self._update(i, batch, trainable[i], apply=kind.apply) for i in kind.due]
+            if self.average is not None and kind.apply:
+                self.average.update()
+            return tf.stack(losses)
+
+        return step
+
+    def _many(self, kind: StepKind) -> Callable[[Batch], tf.Tensor]:
+        one = self._one(kind)
+
+        def steps(batches: Batch) -> tf.Tensor:
+            count = tf.shape(tf.nest.flatten(batches)[0])[0]
+            losses = tf.TensorArray(tf.float32, size=count, element_shape=[len(kind.due)])
+
+            def body(i: tf.Tensor, losses: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+                batch = tf.nest.map_structure(lambda tensor: None if tensor is None else tensor[i], batches)
+                return i + 1, losses.write(i, one(batch))
+
+            _, losses = tf.while_loop(lambda i, _: i < count, body, (0, losses), parallel_iterations=1)
+            return losses.stack()
+
+        return steps
+
+    def _update(self, position: int, batch: Batch, trainable: list[keras.Variable], *, apply: bool) -> tf.Tensor:
+        update = self.updates[position]
+        values = [variable.value for variable in trainable]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(values)
+            result = update.loss(batch)
+            loss, outputs = result if isinstance(result, tuple) else (result, None)
+            scaled = update.optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, values)
+        pairs = [(g, variable) for g, variable in zip(gradients, trainable) if g is not None]
+        if not pairs:
+            raise TrainingError(f"The loss of update {update.name!r} does not depend on anything that trains.")
+        if self._accumulate > 1:
+            pairs = self._accumulated(position, pairs, batch, apply=apply)
+        if apply:
+            self._apply(update.optimizer, pairs)
+        if outputs is not None:
+            self._observe(batch, outputs)
+        return tf.cast(loss, tf.float32)
+
+    def _accumulated(
+        self, position: int, pairs: list[tuple[Any, keras.Variable]], batch: Batch, *, apply: bool
+    ) -> list[tuple[Any, keras.Variable]]:
+        examples = self._examples[position]
+        size = tf.cast(tf.shape(tf.nest.flatten(batch.features)[0])[0], tf.float32)
+        examples.assign_add(size)
+        sums = [(self._accumulators[position, id(variable)], gradient, variable) for gradient, variable in pairs]
+        for total, gradient, _ in sums:
+            total.assign_add(tf.cast(tf.convert_to_tensor(gradient), tf.float32) * size)
+        if not apply:
+            return []
+        means = [(total / examples, variable) for total, _, variable in sums]
+        for total, _, _ in sums:
+            total.assign(tf.zeros_like(total))
+        examples.assign(0.0)
+        return means
+
+    def _apply(self, optimizer: keras.optimizers.Optimizer, pairs: list[tuple[Any, keras.Variable]]) -> None:
+        slowed = [(v, self._rate_factors[id(v)]) for _, v in pairs if id(v) in self._rate_factors]
+        before = [tf.identity(variable.value) for variable, _ in slowed]
+        gradients, variables = zip(*pairs)
+        optimizer.apply(list(gradients), list(variables))
+        for (variable, factor), old in zip(slowed, before):
+            variable.assign(old + factor * (variable.value - old))
+
+    def state(self) -> dict[str, Any]:
+        """Returns the step's own variables by name, for checkpoints: optimizers, accumulators, averages."""
+        state: dict[str, Any] = {}
+        for i, optimizer in enumerate(self.optimizers):
+            state |= {f"optimizer/{i}/{j}": variable for j, variable in enumerate(optimizer.variables)}
+        state |= {f"accumulator/{i}": total for i, total in enumerate(self._accumulators.values())}
+        state |= {f"examples/{i}": count for i, count in enumerate(self._examples)}
+        if self.average is not None:
+            state |= self.average.state()
+        return state
+
+    @property
+    def applied(self) -> int:
+        """How many times gradients moved the weights (fewer than steps under accumulation or float16 overflow)."""
+        return int(self.updates[0].optimizer.iterations.numpy())
+
+
+def _to_tensor(value: Any) -> tf.Tensor | None:
+    return None if value is None else tf.convert_to_tensor(value)
+
+
+class Average:
+    """Exponential moving average of the weights of models.
+
+    Source: Polyak and Juditsky, 1992, "Acceleration of stochastic approximation by averaging".
+
+    Args:
+        models: Their trainable and other weights (not random seeds) are averaged.
+        momentum: Share of the old average that each update keeps, in (0, 1).
+    """
+
+    def __init__(self, *, models: Sequence[keras.Model], momentum: float) -> None:
+        self._momentum = momentum
+        self._weights = [weight for model in models for weight in model.weights if weight.dtype.startswith("float")]
+        self._averages = [tf.Variable(weight.value, trainable=False) for weight in self._weights]
+
+    def update(self) -> None:
+        """Moves the averages towards the weights (in the graph)."""
+        for average, weight in zip(self._averages, self._weights):
+            average.assign_sub((1.0 - self._momentum) * (average - tf.cast(weight.value, average.dtype)))
+
+    def swap(self) -> None:
+        """Exchanges weights and averages; twice leaves all as it was."""
+        for average, weight in zip(self._averages, self._weights):
+            held = weight.numpy()
+            weight.assign(average)
+            average.assign(held)
+
+    def state(self) -> dict[str, tf.Variable]:
+        """Returns the averages by name, for checkpoints."""
+        return {f"average/{i}": average for i, average in enumerate(self._averages)}
