@@ -2,6 +2,24 @@
 
 from __future__ import annotations
 
+from kerasft.data.balance import Balance, balanced_weights, describe_balance
+from kerasft.data.bucketing import epoch_batches, padding_waste
+from kerasft.data.opening import open_source
+from kerasft.data.records import Broken, Records
 from kerasft.data.schema import Field
+from kerasft.data.source import Source
+from kerasft.data.splits import split
 
-__all__ = ["Field"]
+__all__ = [
+    "Balance",
+    "Broken",
+    "Field",
+    "Records",
+    "Source",
+    "balanced_weights",
+    "describe_balance",
+    "epoch_batches",
+    "open_source",
+    "padding_waste",
+    "split",
+]

@@ -68,7 +68,7 @@ class Field:
             raise ConfigError(f"field {self.name!r}: kind {self.kind!r} is not one of {', '.join(KINDS)}")
         if self.classes is not None and self.kind not in CLASS_KINDS:
             raise ConfigError(
-                f"field {self.name!r}: only {', '.join(CLASS_KINDS)} have classes, not {self.kind}"
+                f"field {self.name!r}: a {self.kind} has no classes, as {', '.join(CLASS_KINDS)} have"
             )
         if self.classes is not None and len(set(self.classes)) != len(self.classes):
             raise ConfigError(f"field {self.name!r}: the classes {', '.join(self.classes)} repeat a name")

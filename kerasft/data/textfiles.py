@@ -1,0 +1,191 @@
+"""Records of a text file: one pass keeps byte offsets, and rows are read by position from then on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kerasft.data.offsets import BLOCK, Offsets, read_blocks
+from kerasft.data.records import Broken
+from kerasft.data.values import MISSING, show
+from kerasft.errors import DataError
+
+_HEAD_RECORDS = 200
+_ENDINGS = ("\n", "\r\n", "")
+_UTF8 = "save the file as UTF-8"
+BOM = b"\xef\xbb\xbf"
+
+
+class FileRecords:
+    """Base of the text formats; a format says how the file is cut into records and a record into values.
+
+    Args:
+        path: The file to read; it stays open, so a file replaced later does no harm.
+        name: How messages call it.
+    """
+
+    def __init__(self, path: Path, *, name: str) -> None:
+        self.name = name
+        self.columns: tuple[str, ...] = ()
+        self._file = path.open("rb", buffering=BLOCK)
+        start = self._file.read(3)
+        if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            raise DataError(f"{name} is UTF-16; {_UTF8}")
+        self._start = 3 if start == BOM else 0
+        self._offsets = Offsets()
+
+    def head(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        for record in self.scan(self.columns):
+            if not isinstance(record, Broken):
+                rows.append(dict(zip(self.columns, record, strict=True)))
+            if len(self._offsets) >= _HEAD_RECORDS:
+                break
+        return rows
+
+    def scan(self, columns: Sequence[str]) -> Iterator[Sequence[Any] | Broken]:
+        raise NotImplementedError
+
+    def read(self, numbers: np.ndarray, columns: Sequence[str]) -> Iterator[Sequence[Any] | Broken]:
+        raise NotImplementedError
+
+    def where(self, number: int) -> str:
+        before = read_blocks(self._file.fileno(), 0, self._offsets.begin(number))
+        line = 1 + sum(block.count(b"\n") for block in before)
+        return f"{self.name}, line {line}"
+
+    def digest(self, columns: Sequence[str]) -> bytes:
+        digest = hashlib.blake2b(digest_size=16)
+        for block in read_blocks(self._file.fileno(), self._start):
+            digest.update(block)
+        return digest.digest()
+
+    def _texts(self, numbers: np.ndarray) -> list[str]:
+        return [part.decode("utf-8", "replace") for part in self._offsets.read(self._file.fileno(), numbers)]
+
+
+class LineRecords(FileRecords):
+    """Formats with one record a line."""
+
+    def _pick(self, columns: Sequence[str]) -> Callable[[str], Sequence[Any] | Broken]:
+        """Returns the function from a line to the values of some columns."""
+        raise NotImplementedError
+
+    def scan(self, columns: Sequence[str]) -> Iterator[Sequence[Any] | Broken]:
+        pick = self._pick(columns)
+        self._offsets = Offsets()
+        self._file.seek(self._start)
+        at = self._start
+        for line in self._file:
+            begin, at = at, at + len(line)
+            if line.isspace():
+                continue
+            self._offsets.append(begin, len(line))
+            try:
+                text = line.decode()
+            except UnicodeDecodeError as error:
+                yield broken_utf8(line, error)
+                continue
+            yield pick(text)
+
+    def read(self, numbers: np.ndarray, columns: Sequence[str]) -> Iterator[Sequence[Any] | Broken]:
+        return map(self._pick(columns), self._texts(numbers))
+
+
+class JsonLines(LineRecords):
+    """One JSON object a line."""
+
+    def __init__(self, path: Path, *, name: str) -> None:
+        super().__init__(path, name=name)
+        found: dict[str, None] = {}
+        self._file.seek(self._start)
+        for line in islice(self._file, _HEAD_RECORDS):
+            row = _json_object(line.decode("utf-8", "replace"))
+            if isinstance(row, dict):
+                found.update(dict.fromkeys(row))
+        self.columns = tuple(found)
+
+    def _pick(self, columns: Sequence[str]) -> Callable[[str], Sequence[Any] | Broken]:
+        columns = tuple(columns)
+
+        def pick(line: str) -> Sequence[Any] | Broken:
+            row = _json_object(line)
+            if isinstance(row, Broken):
+                return row
+            return [row.get(column, MISSING) for column in columns]
+
+        return pick
+
+
+class PlainTable(LineRecords):
+    """A header, then one row a line, cut at every delimiter; quotes are part of the text."""
+
+    def __init__(
+        self, path: Path, *, name: str, columns: tuple[str, ...], delimiter: str, start: int
+    ) -> None:
+        super().__init__(path, name=name)
+        self.columns, self._delimiter, self._start = columns, delimiter, start
+
+    def _pick(self, columns: Sequence[str]) -> Callable[[str], Sequence[Any] | Broken]:
+        places = [self.columns.index(column) for column in columns]
+        width, delimiter = len(self.columns), self._delimiter
+
+        def pick(line: str) -> Sequence[Any] | Broken:
+            cells = line.removesuffix("\n").removesuffix("\r").split(delimiter)
+            if len(cells) != width:
+                return wrong_width(len(cells), width, delimiter)
+            return [cells[place] for place in places]
+
+        return pick
+
+
+def wrong_width(cells: int, width: int, delimiter: str) -> Broken:
+    shown = {"\t": "tab", ",": "comma"}.get(delimiter, delimiter)
+    return Broken(
+        f"{'one cell' if cells == 1 else f'{cells} cells'} where the header has {width}",
+        f"check for a missing or an extra {shown}, or an unquoted line break",
+    )
+
+
+def broken_utf8(line: bytes, error: UnicodeDecodeError) -> Broken:
+    byte = line[error.start]
+    return Broken(f"broken UTF-8 (byte 0x{byte:02x} at position {error.start} of the line)", _UTF8)
+
+
+def _json_object(line: str) -> dict[str, Any] | Broken:
+    try:
+        # raw_decode is a third faster; decode is left to deal with leading blanks and trailing rubbish.
+        row, end = _DECODER.raw_decode(line) if line.startswith("{") else (None, 0)
+        if row is None or line[end:] not in _ENDINGS:
+            row = _DECODER.decode(line)
+    except _Repeated as error:
+        return Broken(f"the key {error.args[0]!r} occurs twice", "keep one of them")
+    except (ValueError, RecursionError) as error:
+        reason = (
+            f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+        )
+        return Broken(f"invalid JSON ({reason}): {show(line.strip())}", "write one JSON object a line")
+    if not isinstance(row, dict):
+        return Broken(f"{show(row)} is no JSON object", 'write rows as {"column": value, ...}')
+    return row
+
+
+class _Repeated(Exception):
+    pass
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Repeated(next(name for name in names if names.count(name) > 1))
+    return row
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique)
