@@ -58,7 +58,7 @@ class Encoder:
 
     def __init__(self, *, task: Task, targets: bool) -> None:
         self._fields = task.fields()
-        self._function = tf.function(self._encode, reduce_retracing=True)
+        self._function: Callable | None = None
         self._task = task
         self._targets = targets
 
@@ -66,7 +66,17 @@ class Encoder:
         return self._task.preprocess(raw), self._task.targets(raw) if self._targets else {}
 
     def __call__(self, rows: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
-        return self._function(raw_tensors(rows, self._fields))
+        raw = raw_tensors(rows, self._fields)
+        if self._function is None:
+            spec = {name: _any_batch(tensor) for name, tensor in raw.items()}
+            self._function = tf.function(self._encode, autograph=False).get_concrete_function(spec)
+        return self._function(raw)
+
+
+def _any_batch(tensor: Any) -> tf.TypeSpec:
+    if isinstance(tensor, tf.RaggedTensor):
+        return tf.RaggedTensorSpec([None, None], tensor.dtype, ragged_rank=1)
+    return tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype)
 
 
 class Examples:

@@ -129,12 +129,12 @@ def points(count: int = 96, *, seed: int = 0) -> dict[str, list]:
     return {"x": where[:, 0].tolist(), "y": where[:, 1].tolist(), "label": [str(label) for label in labels]}
 
 
-def words(count: int = 64, *, seed: int = 0) -> dict[str, list]:
-    """Strings of 1 to 12 letters, mostly from one half of the alphabet or the other."""
+def words(count: int = 64, *, seed: int = 0, shortest: int = 1) -> dict[str, list]:
+    """Strings of `shortest` to 12 letters, from one half of the alphabet or the other."""
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, 2, count)
     texts = [
-        "".join(chr(97 + 13 * label + letter) for letter in generator.integers(0, 13, generator.integers(1, 13)))
+        "".join(chr(97 + 13 * label + letter) for letter in generator.integers(0, 13, generator.integers(shortest, 13)))
         for label in labels
     ]
     return {"text": texts, "label": ["ab"[label] for label in labels]}
