@@ -166,7 +166,7 @@ class Subset(Source):
         return self._parent.take(self._indices[check_indices(indices, len(self))], columns)
 
     def where(self, index: int) -> str:
-        return self._parent.where(int(self._indices[index]))
+        return self._parent.where(int(self._indices[check_indices([index], len(self))[0]]))
 
     def class_counts(self, name: str) -> dict[str, int]:
         field = self._class_field(name, *CLASS_KINDS)

@@ -48,12 +48,12 @@ def tfds_records(address: str, *, default_split: str) -> SpilledRecords:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DataError(f"{PREFIX}{name}[{split}] cannot be opened ({reason}); {hint}") from error
     features = builder.info.features
-    if not isinstance(features, Mapping):
+    if not hasattr(features, "items"):
         raise DataError(f"{PREFIX}{name} has no named columns; map it to a tf.data.Dataset of dicts")
     rows = _rows(
         tensorflow_datasets.as_numpy(dataset), {str(key): _names(part) for key, part in features.items()}
     )
-    return SpilledRecords(rows, name=f"{PREFIX}{name}[{split}]", columns=tuple(map(str, features)))
+    return SpilledRecords(rows, name=f"{PREFIX}{name}[{split}]", columns=tuple(map(str, features.keys())))
 
 
 def _builder(tensorflow_datasets: Any, address: str, name: str) -> Any:
