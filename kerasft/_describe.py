@@ -77,7 +77,7 @@ def describe(name: str, *, build: bool = False, **config: Any) -> TaskDescriptio
         }
         if build:
             task.build()
-            groups = tuple(task.groups)
+            groups = tuple(task.freezing.groups)
     return TaskDescription(
         name=name,
         summary=doc.splitlines()[0] if doc else "",

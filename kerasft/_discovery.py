@@ -21,11 +21,22 @@ class Offer:
     value: str
     distribution: str
     version: str
-    summary: str
+    extras: tuple[str, ...]
 
     @property
     def module(self) -> str:
         return self.value.partition(":")[0].strip()
+
+    @property
+    def attribute(self) -> str:
+        return self.value.partition(":")[2].strip()
+
+    @property
+    def remedy(self) -> str:
+        """What to install when something that the plugin needs is missing; empty when that is not known."""
+        if self.name not in self.extras:
+            return ""
+        return f" (pip install '{self.distribution}[{self.name}]')"
 
     def load(self) -> object:
         return metadata.EntryPoint(name=self.name, value=self.value, group=GROUP).load()
@@ -41,7 +52,7 @@ def offers() -> dict[str, list[Offer]]:
             value=point.value,
             distribution=dist.name if dist is not None else "?",
             version=dist.version if dist is not None else "?",
-            summary=(dist.metadata["Summary"] or "") if dist is not None else "",
+            extras=tuple(dist.metadata.get_all("Provides-Extra") or ()) if dist is not None else (),
         )
         known = found.setdefault(point.name, [])
         # An editable install next to a build folder shows one distribution twice.
@@ -50,33 +61,48 @@ def offers() -> dict[str, list[Offer]]:
     return found
 
 
-def probe(offer: Offer) -> str | None:
-    """Says why an offer's module cannot be imported, as far as that shows without importing it.
+@dataclass(frozen=True, kw_only=True)
+class Glimpse:
+    """What shows of a plugin's module from outside.
 
-    It looks for the module, a syntax error in it, and packages that its top-level imports need.
-
-    Returns:
-        The reason, or None when nothing wrong can be seen.
+    Attributes:
+        error: Why importing it would fail, as far as that shows; None when nothing wrong can be seen.
+        summary: First line of the class's docstring; empty when it cannot be read.
     """
+
+    error: str | None = None
+    summary: str = ""
+
+
+def glimpse(offer: Offer) -> Glimpse:
+    """Reads an offer's source without importing it: is it there, does it parse, is what it imports installed?"""
     try:
         spec = _find(offer.module)
     except (ImportError, ValueError, AttributeError) as error:
-        return f"{type(error).__name__}: {error}"
+        return Glimpse(error=f"{type(error).__name__}: {error}")
     if spec is None:
-        return f"ModuleNotFoundError: No module named '{offer.module}'"
+        return Glimpse(error=f"ModuleNotFoundError: No module named '{offer.module}'")
     if not spec.origin or not spec.origin.endswith(".py"):
-        return None
+        return Glimpse()
     try:
         with open(spec.origin, "rb") as stream:
             tree = ast.parse(stream.read(), filename=spec.origin)
     except SyntaxError as error:
-        return f"SyntaxError: {error.msg} ({spec.origin}, line {error.lineno})"
+        return Glimpse(error=f"SyntaxError: {error.msg} ({spec.origin}, line {error.lineno})")
     except (OSError, ValueError) as error:
-        return f"{type(error).__name__}: {error}"
+        return Glimpse(error=f"{type(error).__name__}: {error}")
+    summary = _summary(tree, offer.attribute)
     for package in _needs(tree):
         if package not in sys.modules and importlib.util.find_spec(package) is None:
-            return f"ModuleNotFoundError: No module named '{package}'"
-    return None
+            return Glimpse(error=f"ModuleNotFoundError: No module named '{package}'{offer.remedy}", summary=summary)
+    return Glimpse(summary=summary)
+
+
+def _summary(tree: ast.Module, attribute: str) -> str:
+    for statement in tree.body:
+        if isinstance(statement, ast.ClassDef) and statement.name == attribute:
+            return (ast.get_docstring(statement) or "").partition("\n")[0]
+    return ""
 
 
 def _find(module: str) -> importlib.machinery.ModuleSpec | None:

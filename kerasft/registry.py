@@ -103,7 +103,8 @@ def get(name: str) -> type[Task]:
     try:
         loaded = offer.load()
     except Exception as error:  # a plugin may fail in any way; all of them are reported alike
-        _failed[name] = f"{type(error).__name__}: {error}"
+        remedy = offer.remedy if isinstance(error, ModuleNotFoundError) else ""
+        _failed[name] = f"{type(error).__name__}: {error}{remedy}"
         raise RegistryError(
             f'task "{name}" of {offer.distribution} {offer.version} cannot be imported from '
             f"{offer.value}: {_failed[name]}"
@@ -153,13 +154,14 @@ def list_tasks(*, load: bool = False) -> list[TaskInfo]:
         candidates = offered.get(name, [])
         offer = candidates[0] if candidates else None
         registration = _registered.get(name)
-        error, where, summary = "", offer.value if offer else "", offer.summary if offer else ""
+        error, where, summary = "", offer.value if offer else "", ""
         if registration is not None:
-            where, summary = registration.where, _first_line(registration.cls) or summary
+            where, summary = registration.where, _first_line(registration.cls)
         elif len(candidates) > 1:
             error = _claimed_twice(name, candidates)
         elif offer is not None:
-            error = _failed.get(name) or _discovery.probe(offer) or ""
+            seen = _discovery.glimpse(offer)
+            error, summary = _failed.get(name) or seen.error or "", seen.summary
         status = "loaded" if registration else "broken" if error else "available"
         found.append(
             TaskInfo(

@@ -147,7 +147,7 @@ def _resolve(
     known: list[str] = []
     for position, part in enumerate(path):
         last = position == len(path) - 1
-        named = [model for model in candidates if model.__name__ == part]
+        named = [model for model in candidates if part == model.__name__ or part in _tags(model)]
         holder = next((model for model in candidates if part in model.model_fields), None)
         if holder is not None:
             known.append(part)
@@ -160,6 +160,12 @@ def _resolve(
         elif part.isdigit():
             known.append(part)
     return owner, known
+
+
+def _tags(model: type[pydantic.BaseModel]) -> set[str]:
+    """What can stand in a discriminated union's tag field to choose this model."""
+    found = [field.annotation for field in model.model_fields.values()]
+    return {str(tag) for a in found if typing.get_origin(a) is typing.Literal for tag in typing.get_args(a)}
 
 
 def _models(annotation: Any) -> list[type[pydantic.BaseModel]]:

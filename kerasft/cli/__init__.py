@@ -1,1 +1,29 @@
-"""The `kerasft` command."""
+"""The `kerasft` command: one word a verb. Each command parses, calls the Python interface, and prints."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main() -> None:
+    """Runs the command line.
+
+    Exit codes: 0 fine, 1 a check failed, 2 a wrong request (one sentence on standard error), 130 interrupted.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from kerasft.cli.app import app
+    from kerasft.errors import Interrupted, KerasftError
+
+    try:
+        app(prog_name="kerasft")
+    except Interrupted as error:
+        print(error, file=sys.stderr)
+        sys.exit(130)
+    except KerasftError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        # The reader of our output (such as `head`) went away; keep the interpreter from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -1,0 +1,38 @@
+"""The command tree."""
+
+from __future__ import annotations
+
+import typer
+
+from kerasft.cli import shipping, tasks, training, using, weights
+
+app = typer.Typer(
+    help="Fine-tune any Keras model and serve it with TensorFlow Serving.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: bool = typer.Option(False, "--version", help="Print the version and stop.", is_eager=True),
+) -> None:
+    if version:
+        from kerasft import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+app.command("list")(tasks.list_tasks)
+app.command("describe")(tasks.describe)
+app.command("finetune")(training.finetune)
+app.command("evaluate")(using.evaluate)
+app.command("predict")(using.predict)
+app.command("export")(shipping.export)
+app.command("verify")(shipping.verify)
+app.command("serve")(shipping.serve)
+app.command("check")(tasks.check)
+app.command("new")(tasks.new)
+app.command("fetch")(weights.fetch)

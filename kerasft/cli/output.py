@@ -1,0 +1,79 @@
+"""Answers go to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+_answers: list[TextIO] = []
+
+
+@contextlib.contextmanager
+def answering(*, only_json: bool) -> Iterator[None]:
+    """With `only_json`, whatever anybody prints on the way goes to standard error: stdout is the answer's.
+
+    This holds for C++ libraries and child processes too, hence the file descriptors.
+    """
+    if not only_json:
+        yield
+        return
+    sys.stdout.flush()
+    real = sys.stdout
+    try:
+        descriptor: int | None = os.dup(real.fileno())
+    except (OSError, ValueError):  # a test's or a notebook's stdout has no descriptor
+        descriptor = None
+    with contextlib.ExitStack() as stack:
+        if descriptor is not None:
+            answer: TextIO = stack.enter_context(os.fdopen(descriptor, "w", encoding="utf-8"))
+            saved = os.dup(descriptor)
+            os.dup2(sys.stderr.fileno(), real.fileno())
+            stack.callback(os.close, saved)
+            stack.callback(os.dup2, saved, real.fileno())
+            stack.callback(real.flush)
+        else:
+            answer = real
+        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        _answers.append(answer)
+        stack.callback(_answers.pop)
+        yield
+
+
+def print_json(value: Any, *, indent: int | None = None) -> None:
+    """Prints one JSON value as the answer; NaN and infinities become null."""
+    stream = _answers[-1] if _answers else sys.stdout
+    print(json.dumps(plain(value), ensure_ascii=False, indent=indent), file=stream, flush=True)
+
+
+def plain(value: Any) -> Any:
+    """Turns arrays, numpy scalars, paths and bytes into what JSON knows."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="replace")
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def print_rich(*renderables: Any) -> None:
+    """Prints tables and text on standard output, without wrapping when it is not a terminal."""
+    from rich.console import Console
+
+    console = Console(soft_wrap=True)
+    if not console.is_terminal:
+        console.width = 160
+    for renderable in renderables:
+        console.print(renderable, highlight=False, markup=False)

@@ -1,0 +1,55 @@
+"""`kerasft export`, `verify` and `serve`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kerasft.cli.output import answering, print_json, print_rich
+from kerasft.cli.tasks import AsJson
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    target: Annotated[Path, typer.Argument(help="Folder of the model; versions become its children.")],
+    version: Annotated[int | None, typer.Option("--version", min=1, help="Version; the next one by default.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Export a run's best checkpoint as a verified SavedModel."""
+    with answering(only_json=as_json):
+        import kerasft
+
+        report = kerasft.load(run).export(target, version=version)
+        if as_json:
+            print_json(report.to_dict())
+        else:
+            print_rich(report)
+
+
+def verify(
+    path: Annotated[Path, typer.Argument(help="A version folder: TARGET/VERSION.")],
+    as_json: AsJson = False,
+) -> None:
+    """Check an exported model; exit code 1 when a check fails."""
+    with answering(only_json=as_json):
+        from kerasft.export import verify as verify_export
+
+        report = verify_export(path)
+        if as_json:
+            print_json(report.to_dict())
+        else:
+            print_rich(report)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def serve(
+    target: Annotated[Path, typer.Argument(help="Folder of a model (the newest version is served) or of a version.")],
+    grpc_port: Annotated[int, typer.Option("--grpc-port", min=0, max=65535, help="Port; 0 picks a free one.")] = 8500,
+) -> None:
+    """Serve an exported model over gRPC on this machine, for development; stop with Ctrl-C."""
+    from kerasft.serving.server import serve as serve_model
+
+    serve_model(target, grpc_port=grpc_port)

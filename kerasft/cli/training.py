@@ -1,0 +1,165 @@
+"""`kerasft finetune`: flags over recipe over defaults, then one call of `Task.finetune`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kerasft.cli.output import answering, print_json, print_rich
+from kerasft.cli.tasks import AsJson, Settings
+from kerasft.errors import ConfigError
+
+
+def finetune(
+    task: Annotated[str | None, typer.Argument(help="A name from `kerasft list`; may stand in the recipe.")] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="SRC", help="Training data: a file, or tfds:NAME.")
+    ] = None,
+    validation: Annotated[
+        str | None, typer.Option("--validation", metavar="SRC|FRACTION", help="Validation data, or a share of --data.")
+    ] = None,
+    test: Annotated[
+        str | None, typer.Option("--test", metavar="SRC", help="Evaluate the best checkpoint on this at the end.")
+    ] = None,
+    run: Annotated[str | None, typer.Option("--run", metavar="DIR", help="Folder of the run.")] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the training data.")] = None,
+    freeze: Annotated[
+        str | None,
+        typer.Option("--freeze", help="Policy, group, regex, number of groups from the input, or lora:RANK."),
+    ] = None,
+    unfreeze: Annotated[str | None, typer.Option("--unfreeze", help="gradual:1 or milestones:1=1,3=all.")] = None,
+    recipe: Annotated[Path | None, typer.Option("--recipe", metavar="FILE", help="YAML file; flags win.")] = None,
+    settings: Settings = None,
+    resume: Annotated[
+        str | None, typer.Option("--resume", metavar="auto|never|must", help="Go on with an earlier run in DIR.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of weights, dropout and order.")] = None,
+    columns: Annotated[
+        list[str] | None, typer.Option("--column", metavar="NAME=COLUMN", help="Which column of the data is which.")
+    ] = None,
+    on_error: Annotated[
+        str | None, typer.Option("--on-error", metavar="raise|skip", help="What to do with a bad row.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a task on your data; prints the test metrics of the best checkpoint last."""
+    flags = {
+        "task": task,
+        "data": data,
+        "validation": validation,
+        "test": test,
+        "run": run,
+        "freeze": freeze,
+        "unfreeze": unfreeze,
+        "resume": resume,
+        "on_error": on_error,
+        "columns": _pairs(columns or []) or None,
+    }
+    extra = [*(settings or [])]
+    if epochs is not None:
+        extra.append(f"training.epochs={epochs}")
+    if seed is not None:
+        extra.append(f"seed={seed}")
+    with answering(only_json=as_json):
+        plan, config = _plan(flags, recipe, extra)
+        _run(plan, config, as_json=as_json)
+
+
+def _plan(
+    flags: dict[str, Any], recipe: Path | None, settings: list[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Merges recipe and flags, and checks the config against the task's before TensorFlow is busy."""
+    from kerasft import registry
+    from kerasft.recipe import merge, recipe_with_lines
+    from kerasft.schema import parse
+
+    plan, lines = recipe_with_lines(recipe) if recipe else ({}, {})
+    plan = {**plan, **{key: value for key, value in flags.items() if value is not None}}
+    for key, example in (("task", "text"), ("data", "--data train.jsonl"), ("run", "--run runs/first")):
+        if not plan.get(key):
+            raise ConfigError(f"finetune needs a {key}: give it as a flag or in the recipe, for example {example}")
+    config = merge(plan.pop("config", None) or {}, settings)
+    parse(
+        registry.get(plan["task"]).config_class,
+        config,
+        where=str(recipe) if recipe else f'task "{plan["task"]}"',
+        lines=lines,
+    )
+    return plan, config
+
+
+def _run(plan: dict[str, Any], config: dict[str, Any], *, as_json: bool) -> None:
+    import kerasft
+
+    started = time.time()
+    task = kerasft.create(plan["task"], **config)
+    history = task.finetune(
+        plan["data"],
+        validation_data=_validation(plan.get("validation")),
+        run_dir=plan["run"],
+        resume=plan.get("resume", "auto"),
+        freeze=parse_freeze(plan.get("freeze")),
+        unfreeze=plan.get("unfreeze"),
+        columns=plan.get("columns"),
+        on_error=plan.get("on_error", "raise"),
+    )
+    tested = None
+    if plan.get("test"):
+        tested = kerasft.load(plan["run"]).evaluate(plan["test"])
+    if as_json:
+        print_json(
+            {
+                "task": plan["task"],
+                "run": str(plan["run"]),
+                "epochs": len(history.epoch),
+                "seconds": round(time.time() - started, 2),
+                "history": history.history,
+                "test": tested,
+            }
+        )
+        return
+    print_rich(f"run folder: {plan['run']}")
+    if tested is not None:
+        print_rich(f"test metrics of the best checkpoint on {plan['test']}:")
+        print_json(tested)
+
+
+def parse_freeze(text: str | int | None) -> Any:
+    """Reads a freeze policy: a number of groups, `lora:RANK[:TARGETS]`, or a name that the task knows.
+
+    Example:
+        >>> parse_freeze("backbone"), parse_freeze("3")
+        ('backbone', 3)
+    """
+    if isinstance(text, str) and text.isdigit():
+        return int(text)
+    if isinstance(text, str) and text.partition(":")[0] == "lora":
+        from kerasft.training import LoRA
+
+        _, rank, targets = (*text.split(":", 2), "", "")[:3]
+        if rank and not rank.isdigit():
+            raise ConfigError(f"freeze: {text!r} has no rank; write lora:8 or lora:8:query|value")
+        return LoRA(rank=int(rank or 8), targets=targets or None)
+    return text
+
+
+def _validation(value: str | float | None) -> str | float | None:
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _pairs(items: list[str]) -> dict[str, str]:
+    found = {}
+    for item in items:
+        name, equals, column = item.partition("=")
+        if not equals or not name or not column:
+            raise ConfigError(f"--column {item!r}: write it as NAME=COLUMN, for example text=review")
+        found[name] = column
+    return found
