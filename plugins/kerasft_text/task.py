@@ -1,0 +1,176 @@
+"""The text task: classification, label sets, regression and named entities of raw text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+import kerasft
+from kerasft.data import Field, Source
+from kerasft.errors import OrderError, PretrainedError
+from kerasft.pretrained import converters, resolve
+from kerasft.training.update import Batch
+from kerasft_text.config import TextConfig
+from kerasft_text.encoders import build_model, pretrained_encoder, scratch_encoder
+from kerasft_text.kinds import KINDS, Kind
+from kerasft_text.tokenization import (
+    HubTokenizer,
+    Tokenizer,
+    WordPieceTokenizer,
+    WordTokenizer,
+    load_tokenizer,
+)
+
+_LEARNED = "text.json"
+
+
+@kerasft.register("text")
+class Text(kerasft.Task):
+    """Labels, numbers or named entities for raw text, English, Chinese or any language with spaces.
+
+    Example:
+        >>> task = kerasft.create("text", encoder="cnn", labels=["negative", "positive"])
+        >>> [field.name for field in task.fields()]
+        ['text', 'label']
+    """
+
+    config_class = TextConfig
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__(**values)
+        self._kind: Kind | None = None
+        self._tokenizer: Tokenizer | None = None
+        self._architecture: dict[str, Any] | None = None
+        self._backbone: keras.Model | None = None
+        self._groups: dict[str, list[keras.Layer]] = {}
+
+    @property
+    def kind(self) -> Kind:
+        """What the task answers, by `config.kind`."""
+        if self._kind is None:
+            self._kind = KINDS[self.config.kind](self.config)
+        return self._kind
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels, or the entity types.
+
+        Raises:
+            OrderError: they are not known before the training data is.
+        """
+        return self.kind.known_names
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer.
+
+        Raises:
+            OrderError: the encoder learns its vocabulary from training data that it has not seen yet.
+        """
+        if self._tokenizer is None:
+            if not self.config.pretrained:
+                raise OrderError(
+                    f"The encoder {self.config.encoder!r} has no vocabulary yet, it learns it from the "
+                    "training data: call finetune(data) first."
+                )
+            self._tokenizer = self._pretrained_tokenizer()
+        return self._tokenizer
+
+    @property
+    def monitor(self) -> str:  # type: ignore[override]
+        """The metric that says which checkpoint is the best."""
+        return self.kind.monitor
+
+    def fields(self) -> tuple[Field, ...]:
+        return self.kind.fields()
+
+    def adapt(self, source: Source) -> None:
+        self.kind.adapt(source)
+        if not self.config.pretrained:
+            vocabulary = self.config.vocabulary
+            self._tokenizer = WordTokenizer.learn(self.kind.texts(source), **vocabulary.model_dump())
+
+    def save_assets(self, folder: Path) -> None:
+        learned = {**self.kind.state(), "architecture": self._architecture}
+        (folder / _LEARNED).write_text(
+            json.dumps(learned, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+        self.tokenizer.save(folder)
+
+    def load_assets(self, folder: Path) -> None:
+        learned = json.loads((folder / _LEARNED).read_text(encoding="utf-8"))
+        self._architecture = learned.pop("architecture")
+        self.kind.restore(learned)
+        self._tokenizer = load_tokenizer(folder)
+
+    def build_model(self) -> keras.Model:
+        outputs, tokenizer = self.kind.outputs, self.tokenizer
+        if self.config.pretrained:
+            if self._architecture is None:
+                folder = self._folder()
+                self._architecture = converters.converter_of(folder).architecture(folder)
+            encoder = pretrained_encoder(self.config, self._architecture, padding_id=tokenizer.padding_id)
+            self._backbone = encoder.backbone
+        else:
+            encoder = scratch_encoder(self.config, vocabulary_size=tokenizer.vocabulary_size)
+        model, self._groups = build_model(self.config, encoder, outputs=outputs)
+        return model
+
+    def load_pretrained(self, model: keras.Model | dict[str, keras.Model]) -> None:
+        if self._backbone is not None:
+            folder = self._folder()
+            converters.converter_of(folder).load_weights(self._backbone, folder)
+
+    def layer_groups(self, model: keras.Model | dict[str, keras.Model]) -> dict[str, list[keras.Layer]]:
+        return self._groups
+
+    def preprocess(self, raw: dict[str, Any]) -> dict[str, Any]:
+        encoding = self.tokenizer.encode(self.kind.text(raw))
+        return {"token_ids": encoding.token_ids, **self.kind.features(encoding)}
+
+    def targets(self, raw: dict[str, Any]) -> dict[str, Any]:
+        return self.kind.targets(raw, self.tokenizer.encode(self.kind.text(raw)))
+
+    def loss(self, batch: Batch, outputs: Any) -> tf.Tensor:
+        return self.kind.loss(batch, outputs)
+
+    def metrics(self) -> dict[str, keras.metrics.Metric]:
+        return self.kind.metrics()
+
+    def score(self, batch: Batch, outputs: Any) -> tuple[Any, ...]:
+        return self.kind.score(batch, outputs)
+
+    def postprocess(self, outputs: Any, features: dict[str, Any]) -> dict[str, Any]:
+        return self.kind.postprocess(outputs, features)
+
+    def signatures(self) -> dict[str, dict[str, tf.TensorSpec]]:
+        return {"serving_default": {"text": tf.TensorSpec([None], tf.string)}}
+
+    def example(self) -> dict[str, list[Any]]:
+        return self.kind.example()
+
+    def resources(self) -> list[Any]:
+        return [self.tokenizer]
+
+    def _folder(self) -> Path:
+        return resolve(self.config.encoder)
+
+    def _pretrained_tokenizer(self) -> Tokenizer:
+        folder = self._folder()
+        converter = converters.converter_of(folder)
+        longest = self.config.backbone.max_length
+        try:
+            return WordPieceTokenizer(
+                converter.vocabulary(folder),
+                max_length=longest,
+                lowercase=converter.lowercase(folder),
+                strip_accents=converter.strip_accents(folder),
+            )
+        except PretrainedError:
+            if converter is not converters.hub:
+                raise
+            return HubTokenizer(converters.hub.tokenizer(folder), max_length=longest)
