@@ -1,0 +1,55 @@
+"""The report of a run: one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kerasft.reports import about, results
+from kerasft.reports.facts import Facts
+from kerasft.reports.markup import join, page, tag
+from kerasft.training.checkpoint import write_atomically
+
+if TYPE_CHECKING:
+    from kerasft.task import Task
+    from kerasft.training.run import Run
+
+
+def write_run_report(task: Task, run: Run) -> Path:
+    """Writes report.html of a run: results, curves, confusions, layers, settings, and how to go on.
+
+    Everything is read from the run folder, so the report of an old run can be written anew.
+
+    Args:
+        task: The run's task, built: as `finetune` leaves it or `kerasft.load` returns it.
+        run: Its folder.
+
+    Returns:
+        The file.
+
+    Raises:
+        TrainingError: The folder is no run, or cannot be written.
+
+    Example:
+        >>> write_run_report(kerasft.load("runs/reviews"), Run("runs/reviews"))     # doctest: +SKIP
+        PosixPath('runs/reviews/report.html')
+    """
+    facts = Facts.read(task, run)
+    title = f"{task.name}: {facts.name}"
+    body = join(
+        [
+            tag("h1", title),
+            about.subtitle(facts),
+            results.tiles(facts),
+            results.curves(facts),
+            *(results.evaluation(name, noted) for name, noted in facts.notes.get("evaluations", {}).items()),
+            results.balance(facts.notes.get("balance")),
+            about.freezing(facts),
+            about.next_steps(facts.folder),
+            about.config(facts),
+            about.versions(facts),
+        ]
+    )
+    content = page(title, body)
+    write_atomically(run.report, lambda file: file.write(content))
+    return run.report
