@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from kerasft.export import ExportReport
 
 
+_PREDICT_ROWS = 256
+
+
 class Task:
     """Base class of tasks.
 
@@ -63,6 +66,7 @@ class Task:
         self.forward: Forward | None = None
         self._freezing: Freezing | None = None
         self._restoring = False
+        self._predict: Any = None
         self.last_metrics: dict[str, float] = {}
 
     # ------------------------------------------------------------------------------------------------ For authors
@@ -241,6 +245,7 @@ class Task:
             ConfigError: nothing is named so.
         """
         self.freezing.freeze(policy)
+        self._predict = None
         return self.freezing.report(layerwise=self.layerwise)
 
     def finetune(
@@ -332,6 +337,9 @@ class Task:
     def predict(self, data: Any, *, columns: Mapping[str, str] | None = None) -> dict[str, np.ndarray]:
         """Returns what the SavedModel would answer: output name to array.
 
+        Large data goes through the model in parts: outputs whose first dimension is unknown are joined, `row_splits`
+        (where the flat values of each row begin and end) are renumbered, others (a list of labels) stand once.
+
         Args:
             data: Raw values of the only input (a list), or anything that `finetune` takes, without targets.
             columns: The task's column name to the data's.
@@ -346,8 +354,14 @@ class Task:
             data = {next(iter(specs)): list(data)}
         fields = tuple(field for field in self.fields() if field.name in specs)
         source = open_source(data, fields=fields, columns=columns, targets=False)
-        raw = raw_tensors(source.take(np.arange(len(source))), fields)
-        return {name: tensor.numpy() for name, tensor in self._serving_function("serving_default")(**raw).items()}
+        if self._predict is None:
+            self._predict = self._serving_function("serving_default").get_concrete_function(**specs)
+        answers = []
+        for start in range(0, len(source), _PREDICT_ROWS):
+            rows = source.take(np.arange(start, min(start + _PREDICT_ROWS, len(source))))
+            answers.append({k: v.numpy() for k, v in self._predict(**raw_tensors(rows, fields)).items()})
+        per_row = {name for name, tensor in self._predict.structured_outputs.items() if tensor.shape[:1] == [None]}
+        return {name: _join([answer[name] for answer in answers], name in per_row, name) for name in answers[0]}
 
     def export(self, target: str | Path, *, version: int | None = None, verify: bool = True) -> ExportReport:
         """Writes a SavedModel as the next version under `target`: verified, warm, and only then visible.
@@ -477,6 +491,15 @@ def load(run_dir: str | Path, *, checkpoint: str = "best") -> Task:
         assign(dict(zip(averages, weights)), found)
     task.last_metrics = {"epoch": found.state["epoch"], **({found.state["monitor"]: found.state["value"]} if "monitor" in found.state else {})}
     return task
+
+
+def _join(parts: list[np.ndarray], per_row: bool, name: str) -> np.ndarray:
+    if len(parts) == 1 or not per_row:
+        return parts[0]
+    if name != "row_splits":
+        return np.concatenate(parts)
+    offsets = np.cumsum([0, *(part[-1] for part in parts[:-1])])
+    return np.concatenate([parts[0][:1], *(part[1:] + offset for part, offset in zip(parts, offsets))])
 
 
 def _policy_config(policy: Any) -> Any:

@@ -118,7 +118,7 @@ def finetune(
     history = loop.train(resumed=loop.state.step > 0)
     task.last_metrics = {name: values[-1] for name, values in history.history.items() if values}
     if run is not None:
-        _write_report(task, run, held_out, reporter)
+        _write_report(task, run, reporter)
     return history
 
 
@@ -254,10 +254,10 @@ def _say_skipped(source: Source, reporter: Reporter) -> None:
 
 def _say_balance(source: Source, label: str | None, reporter: Reporter) -> None:
     if label is not None:
-        reporter.say(describe_balance(source, label))
+        reporter.say(describe_balance(source, label).table())
 
 
-def _write_report(task: Task, run: Run, validation: Examples | None, reporter: Reporter) -> None:
+def _write_report(task: Task, run: Run, reporter: Reporter) -> None:
     from kerasft.reports import write_run_report
 
     write_run_report(task, run)
