@@ -102,6 +102,8 @@ def get(name: str) -> type[Task]:
     offer = _only(name, offered[name])
     try:
         loaded = offer.load()
+        if name not in _registered:
+            _add(name, loaded, where=offer.value)
     except Exception as error:  # a plugin may fail in any way; all of them are reported alike
         remedy = offer.remedy if isinstance(error, ModuleNotFoundError) else ""
         _failed[name] = f"{type(error).__name__}: {error}{remedy}"
@@ -109,14 +111,6 @@ def get(name: str) -> type[Task]:
             f'task "{name}" of {offer.distribution} {offer.version} cannot be imported from '
             f"{offer.value}: {_failed[name]}"
         ) from error
-    if name not in _registered and isinstance(loaded, type):
-        _add(name, loaded, where=offer.value)  # type: ignore[type-var]
-    if name not in _registered:
-        _failed[name] = f"{offer.value} registers no task of this name"
-        raise RegistryError(
-            f'task "{name}" of {offer.distribution}: {offer.value} is imported but registers no task named '
-            f'"{name}"; write @kerasft.register("{name}") above the class'
-        )
     _failed.pop(name, None)
     return _registered[name].cls
 
@@ -183,7 +177,7 @@ def where(name: str) -> str:
     return _registered[name].where
 
 
-def _add(name: str, cls: type[Task], *, where: str) -> None:
+def _add(name: str, cls: Any, *, where: str) -> None:
     base = getattr(sys.modules.get("kerasft.task"), "Task", None)
     if not isinstance(cls, type) or base is None or not issubclass(cls, base):
         raise RegistryError(f'"{name}" at {where} is not a subclass of kerasft.Task: {cls!r}')
@@ -193,7 +187,8 @@ def _add(name: str, cls: type[Task], *, where: str) -> None:
     for known, registration in _registered.items():
         if known != name and registration.cls is cls:
             raise RegistryError(
-                f'{cls.__qualname__} is registered twice: as "{known}" and as "{name}" at {where}'
+                f'{cls.__name__} is registered twice: as "{known}" at {registration.where} and as "{name}" '
+                f"at {where}; a class has one name"
             )
     for offer in _discovery.offers().get(name, []):
         if offer.module.partition(".")[0] != cls.__module__.partition(".")[0]:
