@@ -65,6 +65,9 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "TF_NewGraph": (c_void_p, ()),
     "TF_DeleteGraph": (None, (c_void_p,)),
     "TF_GraphOperationByName": (c_void_p, (c_void_p, c_char_p)),
+    "TF_NewOperation": (c_void_p, (c_void_p, c_char_p, c_char_p)),
+    "TF_AddInput": (None, (c_void_p, Output)),
+    "TF_FinishOperation": (c_void_p, (c_void_p, c_void_p)),
     "TF_OperationNumOutputs": (c_int, (c_void_p,)),
     "TF_LoadSessionFromSavedModel": (
         c_void_p,

@@ -18,6 +18,16 @@ _MADE_UP = re.compile(
 )
 
 
+def is_made_up(name: str) -> bool:
+    """Whether Keras or TensorFlow made up the name of an input or output.
+
+    Example:
+        >>> is_made_up("output_0"), is_made_up("scores")
+        (True, False)
+    """
+    return _MADE_UP.fullmatch(name) is not None
+
+
 def describe_signature(definition: Any) -> str:
     """Writes a SignatureDef as `(text: string[?]) -> (label: string[?])`."""
     sides = [
@@ -56,7 +66,7 @@ def _side_problems(signature: str, kind: str, side: Mapping[str, Any]) -> Iterat
     )
     for name, info in sorted(side.items()):
         what = f"{kind} '{name}' of signature '{signature}'"
-        if _MADE_UP.fullmatch(name):
+        if is_made_up(name):
             yield f"{what} has a made-up name: {cure}"
         if info.WhichOneof("encoding") != "name":
             yield f"{what} is ragged or sparse, which no serving client can send or read: make it dense"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,92 +12,10 @@ from typing import Any
 import numpy as np
 
 from kerasft.errors import ExportError
-from kerasft.export import _capi, layout
+from kerasft.export import _capi, layout, op_registry
 from kerasft.export._capi import RuntimeFailure as RuntimeFailure
-from kerasft.export.serving_ops import EXTENSIONS
 from kerasft.serving import protos
 from kerasft.serving.tensors import as_array, dtype_name, dtype_of
-
-
-def version() -> str:
-    """Returns the version of the installed TensorFlow runtime."""
-    return str(_capi.library().TF_Version().decode())
-
-
-def _op_list() -> Any:
-    return protos.OpList.FromString(_capi.take_buffer(_capi.library().TF_GetAllOpList()))
-
-
-def op_defs() -> dict[str, Any]:
-    """Returns the OpDef of every op registered now."""
-    return {op.name: op for op in _op_list().op}
-
-
-@cache
-def core_ops() -> frozenset[str]:
-    """Returns the names of the ops of TensorFlow itself, before any extension was loaded."""
-    return frozenset(op.name for op in _op_list().op)
-
-
-def kernels() -> dict[str, list[Any]]:
-    """Returns the KernelDefs registered now, by op."""
-    with _capi.Status() as status:
-        content = _capi.take_buffer(_capi.library().TF_GetAllRegisteredKernels(status))
-    found: dict[str, list[Any]] = {}
-    for kernel in protos.KernelList.FromString(content).kernel:
-        found.setdefault(kernel.op, []).append(kernel)
-    return found
-
-
-@cache
-def load_extension(package: str) -> bool:
-    """Registers the ops of an extension package, found without importing it.
-
-    Returns:
-        Whether the package is installed.
-
-    Raises:
-        ExportError: If one of its libraries does not fit the installed TensorFlow.
-    """
-    core_ops()
-    folder = _capi.package_folder(package)
-    if folder is None:
-        return False
-    lib = _capi.library()
-    for library in sorted(path for pattern in EXTENSIONS[package].libraries for path in folder.glob(pattern)):
-        try:
-            with _capi.Status() as status:
-                lib.TF_LoadLibrary(str(library).encode(), status)
-        except RuntimeFailure as failure:
-            raise ExportError(
-                f"{package} does not fit the installed TensorFlow {version()}; install the release of "
-                f"the same minor version ({library.name}: {failure})"
-            ) from failure
-    return True
-
-
-def graph_ops(meta_graph: Any) -> set[str]:
-    """Returns the ops of a graph's nodes and function library, without calls of its own functions."""
-    library = meta_graph.graph_def.library.function
-    ops = {node.op for node in meta_graph.graph_def.node}
-    for function in library:
-        ops.update(node.op for node in function.node_def)
-    return ops - {function.signature.name for function in library}
-
-
-def load_extensions_for(ops: set[str]) -> None:
-    """Loads the extension packages that register some of `ops`.
-
-    Raises:
-        ExportError: If one of them is not installed, or does not fit TensorFlow.
-    """
-    for package, extension in EXTENSIONS.items():
-        needed = sorted((ops & extension.ops) - op_defs().keys())
-        if needed and not load_extension(package):
-            raise ExportError(
-                f"the graph uses {needed[0]}, an op of {extension.distribution}, which is not installed: "
-                f"pip install {extension.distribution}"
-            )
 
 
 class Model:
@@ -122,7 +39,7 @@ class Model:
         self.path = Path(path)
         self.meta_graph = layout.read_meta_graph(self.path)
         self.signatures = layout.signatures(self.meta_graph)
-        load_extensions_for(graph_ops(self.meta_graph))
+        op_registry.load_extensions_for(op_registry.graph_ops(self.meta_graph))
         self._library = _capi.library()
         self._idle = threading.Condition()
         self._running = 0
@@ -192,6 +109,20 @@ class Model:
         }
         values = self.run(feeds, [definition.outputs[name].name for name in wanted])
         return dict(zip(wanted, values, strict=True))
+
+    def uninitialized_variables(self) -> list[str]:
+        """Returns the variables that loading left without a value: whatever reads them fails."""
+        nodes = [node for node in self.meta_graph.graph_def.node if node.op == "VarHandleOp"]
+        probes = []
+        for index, node in enumerate(nodes):
+            name = f"kerasft_probe_{index}"
+            operation = self._library.TF_NewOperation(self._graph, b"VarIsInitializedOp", name.encode())
+            self._library.TF_AddInput(operation, self._output(node.name))
+            with _capi.Status() as status:
+                self._library.TF_FinishOperation(operation, status)
+            probes.append(name)
+        filled = self.run({}, probes) if probes else []
+        return [node.name for node, value in zip(nodes, filled, strict=True) if not value]
 
     def run(
         self, feeds: Mapping[str, np.ndarray[Any, Any]], fetches: Sequence[str]

@@ -47,7 +47,9 @@ def export_savedmodel(
     every file. Then it is verified in a fresh process, and renamed to its number.
 
     Args:
-        module: What tracks the variables and resources (lookup tables) that the functions use.
+        module: What tracks the variables and resources (lookup tables) that the functions use. Track the
+            weights of a Keras model as `[weight.value for weight in model.weights]`: Keras's own variables
+            come back in Python only.
         signatures: Concrete functions by name, one of them `serving_default`; each takes named tensors and
             returns a dict.
         target: The model's folder, which holds its versions.
@@ -130,7 +132,11 @@ def _input_specs(function: Any) -> dict[str, Any]:
 
 def _fit(value: Any, spec: Any) -> np.ndarray[Any, Any]:
     array = as_array(value)
-    return array if array.dtype == object else array.astype(spec.dtype.as_numpy_dtype)
+    if not spec.shape.is_compatible_with(array.shape):
+        raise ValueError(
+            f"input {spec.name!r} has the shape {list(array.shape)}, the signature wants {spec.shape}"
+        )
+    return array if array.dtype.hasobject else array.astype(spec.dtype.as_numpy_dtype)
 
 
 def _named(outputs: Any) -> dict[str, np.ndarray[Any, Any]]:

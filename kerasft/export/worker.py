@@ -9,12 +9,12 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from kerasft.errors import KerasftError
-from kerasft.export import layout, lint, replay, runtime
+from kerasft.export import layout, lint, op_registry, replay, runtime
 from kerasft.export.manifest import check_checksums
 from kerasft.export.report import CHECKS, Check
 
@@ -42,9 +42,10 @@ class Checks:
             return Check(name=name, ok=None, detail="needs a loaded model")
         check: Callable[[], Check] = getattr(self, f"_{name}")
         try:
-            return check()
+            result = check()
         except KerasftError as error:
-            return Check(name=name, ok=False, detail=str(error))
+            result = Check(name=name, ok=False, detail=str(error))
+        return replace(result, detail=" ".join(result.detail.split()))  # TensorFlow's messages have many lines.
 
     def _graph(self) -> Check:
         self.meta_graph = layout.read_meta_graph(self.folder)
@@ -73,16 +74,20 @@ class Checks:
         return lint.check_xla(self.meta_graph)
 
     def _ops(self) -> Check:
-        return lint.check_ops(self.meta_graph, runtime.core_ops())
+        return lint.check_ops(self.meta_graph, op_registry.core_ops())
 
     def _kernels(self) -> Check:
-        runtime.load_extensions_for(runtime.graph_ops(self.meta_graph))
-        return lint.check_kernels(self.meta_graph, runtime.op_defs(), runtime.kernels())
+        op_registry.load_extensions_for(op_registry.graph_ops(self.meta_graph))
+        return lint.check_kernels(self.meta_graph, op_registry.op_defs(), op_registry.kernels())
 
     def _load(self) -> Check:
         start = time.perf_counter()
         self.model = runtime.Model(self.folder)
-        detail = f"TensorFlow {runtime.version()} took it in {time.perf_counter() - start:.1f} s"
+        if empty := self.model.uninitialized_variables():
+            names = ", ".join(empty[:3]) + (f" and {len(empty) - 3} more" if len(empty) > 3 else "")
+            cure = "track tf.Variables, which for Keras weights are `weight.value`, not Keras's own variables"
+            return Check(name="load", ok=False, detail=f"{names} have no value once loaded: {cure}")
+        detail = f"TensorFlow {op_registry.version()} took it in {time.perf_counter() - start:.1f} s"
         return Check(name="load", ok=True, detail=detail)
 
     def _warmup(self) -> Check:
