@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kerasft.training.run import Run
 
 _SHOWN_CLASSES = 200
+_VALIDATION = "val_"
 _WEAK = 0.5  # a recall below this is worth a warning
 _SKEWED = 10  # so is a class this many times rarer than another
 
@@ -72,14 +73,18 @@ def _labels(task: Task) -> list[str]:
 
 
 def _metrics(metrics: Mapping[str, float], facts: Facts | None) -> list[str]:
-    parts = []
-    if metrics:
-        rows = [(metric, number(value)) for metric, value in metrics.items()]
-        parts.append(table(["metric", "value"], rows))
+    parts: list[str] = []
+    if any(metric.startswith(_VALIDATION) for metric in metrics):
+        names = dict.fromkeys(metric.removeprefix(_VALIDATION) for metric in metrics)
+        both = [(name, metrics.get(name), metrics.get(_VALIDATION + name)) for name in names]
+        rows = [(name, *map(number, values)) for name, *values in both]
+        parts.append(table(["metric", "training", "validation"], rows))
+    elif metrics:
+        parts.append(table(["metric", "value"], [(name, number(value)) for name, value in metrics.items()]))
     for title, noted in (facts.notes.get("evaluations", {}) if facts else {}).items():
-        rows = [(metric, number(value)) for metric, value in noted["values"].items()]
+        measured = [(metric, number(value)) for metric, value in noted["values"].items()]
         after = f" after epoch {noted['epoch']}" if noted.get("epoch") else ""
-        parts += [f"{title.capitalize()}{after}:", table(["metric", "value"], rows)]
+        parts += [f"{title.capitalize()}{after}:", table(["metric", "value"], measured)]
     return ["## Metrics", *parts] if parts else []
 
 
@@ -110,7 +115,7 @@ def _limits(task: Task, facts: Facts | None, metrics: Mapping[str, float]) -> It
         yield "It answers only with the labels above, also where none of them fits."
     yield "What it learned is what its training data showed; test it on your own data before you rely on it."
     evaluations = facts.notes.get("evaluations", {}) if facts else {}
-    if not evaluations and not any(metric.startswith("val_") for metric in metrics):
+    if not evaluations and not any(metric.startswith(_VALIDATION) for metric in metrics):
         yield "No validation was recorded, so how well it does on new data is unknown."
     counts = (facts.notes.get("balance") or {}).get("counts", {}) if facts else {}
     present = {label: count for label, count in counts.items() if count}

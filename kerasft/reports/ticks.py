@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import unicodedata
 
+_TINY = 1e-200  # logarithms and divisions of less go wrong
+
 
 def nice_step(span: float, count: int) -> float:
     """Returns a step of 1, 2 or 5 times a power of ten that cuts `span` into at most `count` parts.
@@ -27,8 +29,9 @@ def nice_ticks(low: float, high: float, *, count: int = 5) -> list[float]:
         >>> nice_ticks(0.12, 0.94)
         [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     """
-    if high - low <= 1e-9 * max(abs(low), abs(high)):
-        half = abs(low) / 10 or 0.5
+    size = max(abs(low), abs(high))
+    if high - low <= max(1e-9 * size, _TINY):
+        half = size / 10 if size > _TINY else 0.5
         low, high = low - half, high + half
     step = nice_step(high - low, count)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
