@@ -45,7 +45,7 @@ class Checks:
             result = check()
         except KerasftError as error:
             result = Check(name=name, ok=False, detail=str(error))
-        return replace(result, detail=" ".join(result.detail.split()))  # TensorFlow's messages have many lines.
+        return replace(result, detail=" ".join(result.detail.split()))  # TensorFlow's have many lines.
 
     def _graph(self) -> Check:
         self.meta_graph = layout.read_meta_graph(self.folder)
