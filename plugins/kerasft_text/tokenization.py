@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+import keras
 import tensorflow as tf
 
 from kerasft.errors import ConfigError, DataError
@@ -256,7 +257,10 @@ class HubTokenizer(Tokenizer):
 
     def save(self, folder: Path) -> None:
         super().save(folder)
-        self.tokenizer.save_to_preset(str(folder / _PRESET))
+        (folder / _PRESET).mkdir(exist_ok=True)
+        config = json.dumps(keras.saving.serialize_keras_object(self.tokenizer), indent=1)
+        (folder / _PRESET / _SETTINGS).write_text(config + "\n", encoding="utf-8")
+        self.tokenizer.save_assets(str(folder / _PRESET))
 
     def _check(self) -> None:
         function = tf.function(self.encode, input_signature=[tf.TensorSpec([None], tf.string)])
@@ -282,9 +286,12 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     settings = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
     kind = settings.pop("kind")
     if kind == HubTokenizer.kind:
-        import keras_hub
+        import keras_hub  # noqa: F401  (registers the classes)
 
-        return HubTokenizer(keras_hub.tokenizers.Tokenizer.from_preset(str(folder / _PRESET)), **settings)
+        config = json.loads((folder / _PRESET / _SETTINGS).read_text(encoding="utf-8"))
+        tokenizer = keras.saving.deserialize_keras_object(config)
+        tokenizer.load_assets(str(folder / _PRESET))
+        return HubTokenizer(tokenizer, **settings)
     words = (folder / _VOCABULARY).read_text(encoding="utf-8").split("\n")[:-1]
     return {WordTokenizer.kind: WordTokenizer, WordPieceTokenizer.kind: WordPieceTokenizer}[kind](
         words, **settings

@@ -96,7 +96,9 @@ def build_tables(*, lowercase: bool, strip_accents: bool, split_symbols: bool) -
     sequences: list[int] = []
     splits = [0]
     for code, char, base, result in zip(codes, chars, bare, folded, strict=True):
-        kind = _class(base, split_symbols) if base and result else DROP
+        kind = _class(base, split_symbols) if base else DROP
+        if kind == OTHER and not result:
+            kind = DROP
         classes[code] = kind
         if result == char or kind in (SPACE, DROP):
             continue

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TINY = {
+    "cnn": {"filters": 8},
+    "rnn": {"units": 8},
+    "transformer": {"heads": 2, "intermediate_dim": 16},
+    "mlp": {"units": [16]},
+    "embedding": {"dim": 16},
+}
+"""Sections that make any encoder small."""
+
+
+@pytest.fixture
+def write_rows(tmp_path: Path) -> Callable[..., Path]:
+    """Writes rows, or the columns that `Task.example` returns, as a .jsonl file."""
+
+    def write(rows: list[dict[str, Any]] | dict[str, list[Any]], name: str = "data.jsonl") -> Path:
+        if isinstance(rows, dict):
+            rows = [dict(zip(rows, values, strict=True)) for values in zip(*rows.values(), strict=True)]
+        path = tmp_path / name
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """The folder of the MiniLM weights, or a skip."""
+    from kerasft.pretrained.cache import damage, folder_of
+    from kerasft.pretrained.catalogue import CATALOGUE
+
+    problem = damage(CATALOGUE["minilm"])
+    if problem is not None:
+        pytest.skip(f"the MiniLM weights are not in the cache ({problem}): kerasft fetch minilm")
+    return folder_of(CATALOGUE["minilm"])
