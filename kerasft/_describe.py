@@ -55,6 +55,7 @@ def describe(name: str, *, build: bool = False, **config: Any) -> TaskDescriptio
     columns: tuple[dict[str, Any], ...] = ()
     signatures: dict[str, dict[str, str]] = {}
     groups: tuple[str, ...] = ()
+    monitor = cls.monitor if isinstance(cls.monitor, str) else ""  # a task may decide by its config
     try:
         task = cls(**config)
     except ConfigError:
@@ -62,6 +63,7 @@ def describe(name: str, *, build: bool = False, **config: Any) -> TaskDescriptio
         if config or build:
             raise
     else:
+        monitor = task.monitor
         columns = tuple(
             {
                 "name": field.name,
@@ -87,7 +89,7 @@ def describe(name: str, *, build: bool = False, **config: Any) -> TaskDescriptio
         columns=columns,
         signatures=signatures,
         groups=groups,
-        monitor=cls.monitor,
+        monitor=monitor,
     )
 
 

@@ -7,10 +7,11 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+_WIDTH_ELSEWHERE = 160
 _answers: list[TextIO] = []
 
 
@@ -45,10 +46,17 @@ def answering(*, only_json: bool) -> Iterator[None]:
         yield
 
 
-def print_json(value: Any, *, indent: int | None = None) -> None:
+def print_json(value: Any) -> None:
     """Prints one JSON value as the answer; NaN and infinities become null."""
+    print_lines([json.dumps(plain(value), ensure_ascii=False)])
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Prints lines as the answer."""
     stream = _answers[-1] if _answers else sys.stdout
-    print(json.dumps(plain(value), ensure_ascii=False, indent=indent), file=stream, flush=True)
+    for line in lines:
+        print(line, file=stream)
+    stream.flush()
 
 
 def plain(value: Any) -> Any:
@@ -69,11 +77,12 @@ def plain(value: Any) -> Any:
 
 
 def print_rich(*renderables: Any) -> None:
-    """Prints tables and text on standard output, without wrapping when it is not a terminal."""
+    """Prints tables and plain text on standard output, wide enough for tables when it is not a terminal."""
     from rich.console import Console
+    from rich.text import Text
 
     console = Console(soft_wrap=True)
     if not console.is_terminal:
-        console.width = 160
+        console.width = _WIDTH_ELSEWHERE
     for renderable in renderables:
-        console.print(renderable, highlight=False, markup=False)
+        console.print(Text(renderable) if isinstance(renderable, str) else renderable)

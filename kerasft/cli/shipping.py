@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from kerasft.cli.output import answering, print_json, print_rich
+from kerasft.cli.quiet import import_tensorflow
 from kerasft.cli.tasks import AsJson
 
 
@@ -19,6 +20,7 @@ def export(
 ) -> None:
     """Export a run's best checkpoint as a verified SavedModel."""
     with answering(only_json=as_json):
+        import_tensorflow()
         import kerasft
 
         report = kerasft.load(run).export(target, version=version)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kerasft.cli.output import answering, print_json, print_rich
+from kerasft.cli.quiet import import_tensorflow, quiet_import
 
 if TYPE_CHECKING:
     from kerasft._describe import TaskDescription
@@ -30,7 +32,8 @@ def list_tasks(
     from kerasft import registry
 
     with answering(only_json=as_json):
-        found = registry.list_tasks(load=load)
+        with quiet_import() if load else contextlib.nullcontext():
+            found = registry.list_tasks(load=load)
         if as_json:
             print_json([dataclasses.asdict(info) for info in found])
             return
@@ -55,11 +58,15 @@ def describe(
     as_json: AsJson = False,
 ) -> None:
     """Show a task's config, columns and signatures."""
+    from kerasft import registry
     from kerasft._describe import describe as describe_task
     from kerasft.recipe import merge
 
     with answering(only_json=as_json):
-        description = describe_task(task, build=build, **merge({}, settings or []))
+        config = merge({}, settings or [])
+        with quiet_import():
+            registry.get(task)
+        description = describe_task(task, build=build, **config)
         if as_json:
             print_json(dataclasses.asdict(description))
         else:
@@ -99,13 +106,17 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Run the conformance kit on a task; exit code 1 when a check fails."""
+    from kerasft import registry
     from kerasft.recipe import merge
 
     with answering(only_json=as_json):
-        from kerasft import registry
+        config = merge({}, settings or [])
+        with quiet_import():
+            cls = registry.get(task)
+        import_tensorflow()
         from kerasft.testing import check_task
 
-        report = check_task(registry.get(task), **merge({}, settings or []))
+        report = check_task(cls, **config)
         if as_json:
             checks = [dataclasses.asdict(one) for one in report.checks]
             print_json({"task": task, "ok": report.ok, "checks": checks})

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from kerasft.cli.output import answering, print_json, print_rich
+from kerasft.cli.quiet import import_tensorflow, quiet_import
 from kerasft.cli.tasks import AsJson, Settings
 from kerasft.errors import ConfigError
 
@@ -82,8 +83,10 @@ def _plan(
         if not plan.get(key):
             raise ConfigError(f"finetune needs a {key}: give it as a flag or in the recipe, for example {example}")
     config = merge(plan.pop("config", None) or {}, settings)
+    with quiet_import():
+        config_class = registry.get(plan["task"]).config_class
     parse(
-        registry.get(plan["task"]).config_class,
+        config_class,
         config,
         where=str(recipe) if recipe else f'task "{plan["task"]}"',
         lines=lines,
@@ -92,6 +95,7 @@ def _plan(
 
 
 def _run(plan: dict[str, Any], config: dict[str, Any], *, as_json: bool) -> None:
+    import_tensorflow()
     import kerasft
 
     started = time.time()

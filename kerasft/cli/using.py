@@ -3,47 +3,80 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from kerasft.cli.output import answering, plain, print_json
+from kerasft.cli.output import answering, plain, print_json, print_lines
+from kerasft.cli.quiet import import_tensorflow
 from kerasft.cli.tasks import AsJson
 from kerasft.errors import ConfigError
 
+RunFolder = Annotated[Path, typer.Argument(help="Folder of a run.")]
+Checkpoint = Annotated[str, typer.Option("--checkpoint", metavar="best|latest", help="Which weights.")]
+
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    run: RunFolder,
     data: Annotated[str, typer.Option("--data", metavar="SRC", help="Labelled data: a file, or tfds:NAME.")],
-    checkpoint: Annotated[str, typer.Option("--checkpoint", metavar="best|latest", help="Which weights.")] = "best",
+    checkpoint: Checkpoint = "best",
     as_json: AsJson = False,
 ) -> None:
     """Print a run's metrics on labelled data as a JSON object."""
     with answering(only_json=as_json):
+        import_tensorflow()
         import kerasft
 
         print_json(kerasft.load(run, checkpoint=checkpoint).evaluate(data))
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    run: RunFolder,
     text: Annotated[list[str] | None, typer.Option("--text", help="A text to answer; may be repeated.")] = None,
-    data: Annotated[str | None, typer.Option("--data", metavar="SRC", help="Data to answer; labels may lack.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE.jsonl", help="Write here, not on stdout.")] = None,
-    checkpoint: Annotated[str, typer.Option("--checkpoint", metavar="best|latest", help="Which weights.")] = "best",
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="SRC", help="Data to answer; needs no labels.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE.jsonl", help="Write there instead.")] = None,
+    checkpoint: Checkpoint = "best",
 ) -> None:
     """Print one JSON object of named outputs for each input, in order."""
     if bool(text) == bool(data):
         raise ConfigError("predict needs either --text or --data, for example --text 'what a film'")
     with answering(only_json=True):
+        import_tensorflow()
         import kerasft
 
-        answers = rows(kerasft.load(run, checkpoint=checkpoint).predict(text or data))
+        task = kerasft.load(run, checkpoint=checkpoint)
+        answers = task.predict(text or data)
+        lines = (json.dumps(plain(row), ensure_ascii=False) for row in rows(answers, task.row_outputs))
         if out is None:
-            for answer in answers:
-                print_json(answer)
+            print_lines(lines)
             return
         out.parent.mkdir(parents=True, exist_ok=True)
         with out.open("w", encoding="utf-8") as stream:
-            stream.writelines(json.dumps(plain(answer), ensure_ascii=False) + "\n" for answer in answers)
+            stream.writelines(f"{line}\n" for line in lines)
+
+
+def rows(answers: Mapping[str, Any], per_row: Collection[str]) -> Iterator[dict[str, Any]]:
+    """Splits what `predict` returned into one dictionary for each row.
+
+    Args:
+        answers: Output to array. With an output `row_splits`, the others of `per_row` are flat: it says where
+            each row's values begin and end.
+        per_row: Names of the outputs that differ from row to row; the others are repeated.
+
+    Example:
+        >>> list(rows({"start": [4, 0, 9], "row_splits": [0, 1, 1, 3]}, ["start", "row_splits"]))
+        [{'start': [4]}, {'start': []}, {'start': [0, 9]}]
+    """
+    once = {name: value for name, value in answers.items() if name not in per_row}
+    varying = {name: answers[name] for name in answers if name in per_row and name != "row_splits"}
+    splits = answers.get("row_splits")
+    if splits is not None:
+        for first, last in zip(splits[:-1], splits[1:], strict=True):
+            yield {**{name: values[first:last] for name, values in varying.items()}, **once}
+        return
+    for values in zip(*varying.values(), strict=True):
+        yield {**dict(zip(varying, values, strict=True)), **once}
