@@ -51,7 +51,7 @@ def clear_losses(model: keras.Model) -> None:
 
 
 def as_functional(operation: Any) -> keras.Model | None:
-    """Returns the functional graph behind a model (a functional model or a built Sequential), if it is nothing but that."""
+    """Returns the graph of a functional model or a built Sequential, None if it has a `call` of its own."""
     if isinstance(operation, keras.Sequential):
         operation = getattr(operation, "_functional", None)
     if isinstance(operation, Functional) and type(operation).call is Functional.call:
@@ -60,7 +60,7 @@ def as_functional(operation: Any) -> keras.Model | None:
 
 
 def graph_nodes(functional: keras.Model) -> Iterator[Node]:
-    """Yields the calls of a functional graph, inputs first; each knows its operation, arguments and outputs."""
+    """Yields the calls of a functional graph, inputs first, with operation, arguments and outputs."""
     by_depth = functional._nodes_by_depth
     for depth in sorted(by_depth, reverse=True):
         for node in by_depth[depth]:
@@ -105,7 +105,7 @@ def frozen_kernel(layer: keras.Layer) -> keras.Variable:
 
 @contextlib.contextmanager
 def call_context(model: keras.Model, *, training: bool) -> Iterator[None]:
-    """Runs layers as if inside a call of `model`, so that `training` reaches those below that do not take it."""
+    """Runs layers as if inside a call of `model`, so that `training` reaches the layers below."""
     outer = global_state.get_global_attribute("current_call_ctx")
     context = CallContext(entry_layer=model)
     context.training = training

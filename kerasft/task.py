@@ -6,7 +6,7 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import keras
 import numpy as np
@@ -24,7 +24,7 @@ from kerasft.training.evaluation import Evaluator
 from kerasft.training.examples import Examples, raw_tensors
 from kerasft.training.features import Forward, FrozenPrefix
 from kerasft.training.finetune import finetune
-from kerasft.training.freezing import Freezing, FreezeReport, Policy
+from kerasft.training.freezing import FreezeReport, Freezing, Policy
 from kerasft.training.progress import Reporter, Verbosity
 from kerasft.training.run import Run
 from kerasft.training.schedules import Layerwise, Unfreeze
@@ -41,8 +41,9 @@ _PREDICT_ROWS = 256
 class Task:
     """Base class of tasks.
 
-    Users call the verbs: `build`, `freeze`, `finetune`, `evaluate`, `predict`, `export`. Authors override the methods
-    below "For authors"; those that raise NotImplementedError are abstract, the others have a sensible default.
+    Users call the verbs: `build`, `freeze`, `finetune`, `evaluate`, `predict`, `export`. Authors override the
+    methods below "For authors"; those that raise NotImplementedError are abstract, the others have a sensible
+    default.
 
     Args:
         **values: Fields of `config_class`.
@@ -69,17 +70,19 @@ class Task:
         self._predict: Any = None
         self.last_metrics: dict[str, float] = {}
 
-    # ------------------------------------------------------------------------------------------------ For authors
+    # -------------------------------------------------------------------------------------------- For authors
 
     def fields(self) -> tuple[Field, ...]:
         """Returns the columns that the task reads from data."""
-        raise NotImplementedError(f"abstract: {type(self).__name__}.fields() must return the columns it reads")
+        raise NotImplementedError(
+            f"abstract: {type(self).__name__}.fields() must return the columns it reads"
+        )
 
     def adapt(self, source: Source) -> None:
-        """Learns from the training data, before `build_model`, what the config leaves open (labels, vocabulary)."""
+        """Learns from the training data, before `build_model`, what the config leaves open (labels, say)."""
 
     def save_assets(self, folder: Path) -> None:
-        """Writes all that `build_model` needs beyond the config (labels, vocabulary, architecture) into `folder`."""
+        """Writes into `folder` what `build_model` needs beyond the config (vocabulary, architecture)."""
 
     def load_assets(self, folder: Path) -> None:
         """Reads what `save_assets` wrote; afterwards `build_model` must need nothing else."""
@@ -105,26 +108,30 @@ class Task:
         }
 
     def preprocess(self, raw: dict[str, Any]) -> dict[str, Any]:
-        """Turns raw columns into features, with TensorFlow operations only: for training, predict and SavedModel.
+        """Turns raw columns into features, with TensorFlow operations only: the SavedModel uses it too.
 
         Args:
             raw: Column to tensor, see `kerasft.training.examples.raw_tensors`.
 
         Returns:
-            Feature to tensor `[batch, ...]`. A RaggedTensor is of variable length: examples are bucketed by it, and
-            the model gets it dense, padded with zeros.
+            Feature to tensor `[batch, ...]`. A RaggedTensor is of variable length: examples are bucketed by
+            it, and the model gets it dense, padded with zeros.
         """
-        raise NotImplementedError(f"abstract: {type(self).__name__}.preprocess() must turn raw columns into features")
+        raise NotImplementedError(
+            f"abstract: {type(self).__name__}.preprocess() must turn raw columns into features"
+        )
 
     def targets(self, raw: dict[str, Any]) -> dict[str, Any]:
         """Turns raw columns into what `loss` and `metrics` compare with, with TensorFlow operations only.
 
         The default takes numeric target columns as they are.
         """
-        return {f.name: raw[f.name] for f in self.fields() if f.target and f.kind == "number" and f.name in raw}
+        return {
+            f.name: raw[f.name] for f in self.fields() if f.target and f.kind == "number" and f.name in raw
+        }
 
     def loss(self, batch: Batch, outputs: Any) -> tf.Tensor:
-        """Returns one loss per example, float `[batch]`, or a scalar; regularisation losses are added for you."""
+        """Returns one loss per example, float `[batch]`, or a scalar; the model's own losses are added."""
         raise NotImplementedError(f"abstract: {type(self).__name__}.loss() must return one loss per example")
 
     def updates(self, make_optimizer: Any) -> list[Update]:
@@ -134,8 +141,17 @@ class Task:
             make_optimizer: Call it to get an optimizer as the config describes it.
         """
         if self.forward is None:
-            raise NotImplementedError(f"abstract: {type(self).__name__} has several models, so it must define updates()")
-        return [Update(name="train", loss=self._supervised, models=[self.forward.model], optimizer=make_optimizer())]
+            raise NotImplementedError(
+                f"abstract: {type(self).__name__} has several models, so it must define updates()"
+            )
+        return [
+            Update(
+                name="train",
+                loss=lambda batch: self.supervised(batch, training=True),
+                models=[self.forward.model],
+                optimizer=make_optimizer(),
+            )
+        ]
 
     def metrics(self) -> dict[str, keras.metrics.Metric]:
         """Returns fresh metrics by name; one whose result is a dict gives a value for each key."""
@@ -158,7 +174,9 @@ class Task:
 
     def postprocess(self, outputs: Any, features: dict[str, Any]) -> dict[str, Any]:
         """Turns model outputs into named tensors for people and clients, with TensorFlow operations only."""
-        raise NotImplementedError(f"abstract: {type(self).__name__}.postprocess() must return a dict of named tensors")
+        raise NotImplementedError(
+            f"abstract: {type(self).__name__}.postprocess() must return a dict of named tensors"
+        )
 
     def serve(self, inputs: dict[str, Any], *, signature: str) -> dict[str, Any]:
         """Answers a request of a signature; the default is preprocess, model, postprocess."""
@@ -168,17 +186,19 @@ class Task:
 
     def signatures(self) -> dict[str, dict[str, tf.TensorSpec]]:
         """Returns signature name to input name to `tf.TensorSpec`; "serving_default" must be one of them."""
-        raise NotImplementedError(f"abstract: {type(self).__name__}.signatures() must name the inputs of serving_default")
+        raise NotImplementedError(
+            f"abstract: {type(self).__name__}.signatures() must name the inputs of serving_default"
+        )
 
     def example(self) -> dict[str, list[Any]]:
         """Returns a few raw rows, targets included: column to values."""
         raise NotImplementedError(f"abstract: {type(self).__name__}.example() must return a few raw rows")
 
     def resources(self) -> list[Any]:
-        """Returns lookup tables and other trackables that `preprocess` and `postprocess` use, for the SavedModel."""
+        """Returns lookup tables and the like that `preprocess` and `postprocess` use, to be exported."""
         return []
 
-    # ------------------------------------------------------------------------------------------------------ Verbs
+    # -------------------------------------------------------------------------------------------------- Verbs
 
     @property
     def model(self) -> keras.Model:
@@ -188,7 +208,9 @@ class Task:
             OrderError: before `build`.
         """
         if not self.models:
-            raise OrderError(f"The task {self.name!r} has no model yet: call build() first, or finetune(), which builds.")
+            raise OrderError(
+                f"The task {self.name!r} has no model yet: call build() first, or finetune(), which builds."
+            )
         return next(iter(self.models.values()))
 
     @property
@@ -199,7 +221,10 @@ class Task:
             OrderError: before `build`.
         """
         if self._freezing is None:
-            raise OrderError(f"The task {self.name!r} has no layers yet: call build() first, or finetune(freeze=...), which builds.")
+            raise OrderError(
+                f"The task {self.name!r} has no layers yet: call build() first, or finetune(freeze=...), "
+                "which builds."
+            )
         return self._freezing
 
     @property
@@ -221,9 +246,14 @@ class Task:
             models = built if isinstance(built, dict) else {"model": built}
             for name, model in models.items():
                 if not isinstance(model, keras.Model):
-                    raise ConfigError(f"build_model() of {self.name!r} returned {type(model).__name__} for {name!r}, not a keras.Model.")
+                    raise ConfigError(
+                        f"build_model() of {self.name!r} returned {type(model).__name__} for {name!r}, "
+                        "not a keras.Model."
+                    )
                 if not model.built:
-                    raise ConfigError(f"The model {model.name!r} has no weights yet: call it on its inputs in build_model().")
+                    raise ConfigError(
+                        f"The model {model.name!r} has no weights yet: call it once in build_model()."
+                    )
             if not self._restoring:
                 self.load_pretrained(built)
             self._freezing = Freezing(models=models, groups=self.layer_groups(built))
@@ -235,10 +265,10 @@ class Task:
         """Chooses what does not train, anew.
 
         Args:
-            policy: "backbone" (all groups but the last), "all", "none", "norm" (normalisation layers), the name of a
-                layer group, a number of groups from the input, a pattern searched for in group names and variable
-                paths, a callable that is given each layer and says whether to freeze it, a list of these, or a
-                `kerasft.LoRA`.
+            policy: "backbone" (all groups but the last), "all", "none", "norm" (normalisation layers), the
+                name of a layer group, a number of groups from the input, a pattern searched for in names of
+                groups and paths of variables, a callable that is given each layer and says whether to freeze
+                it, a list of these, or a `kerasft.LoRA`.
 
         Raises:
             OrderError: before `build`.
@@ -260,7 +290,7 @@ class Task:
         callbacks: Sequence[keras.callbacks.Callback] = (),
         columns: Mapping[str, str] | None = None,
         sample_weight: str | None = None,
-        on_error: str = "raise",
+        on_error: Literal["raise", "skip"] = "raise",
         verbose: Verbosity = "auto",
         **training: Any,
     ) -> keras.callbacks.History:
@@ -270,7 +300,7 @@ class Task:
             data: A path (.jsonl, .tsv, .csv), "tfds:NAME[SPLIT]", arrays, a DataFrame or a `tf.data.Dataset`.
             validation_data: The same, or a fraction of `data` to hold out (stratified by label).
             run_dir: Folder for checkpoints, history, logs and the report; None saves nothing.
-            resume: "auto" goes on if `run_dir` holds a run, "must" demands one, "never" demands that there is none.
+            resume: "auto" goes on if `run_dir` holds a run, "must" demands one, "never" refuses one.
             freeze: Same as calling `freeze` before.
             unfreeze: `kerasft.Gradual`, `kerasft.Milestones`, or their text form "gradual:1".
             callbacks: Keras callbacks.
@@ -278,7 +308,7 @@ class Task:
             sample_weight: Column with the weight of each row.
             on_error: "raise" stops at a bad row, "skip" counts it.
             verbose: "auto", "bar", "line" or "quiet".
-            **training: Fields of `kerasft.TrainingConfig`, for example `epochs=5`; they replace those of the config.
+            **training: Fields of `kerasft.TrainingConfig`, such as `epochs=5`, instead of the config's.
 
         Returns:
             A `keras.callbacks.History`.
@@ -314,7 +344,7 @@ class Task:
         *,
         batch_size: int | None = None,
         columns: Mapping[str, str] | None = None,
-        on_error: str = "raise",
+        on_error: Literal["raise", "skip"] = "raise",
         verbose: Verbosity = "auto",
     ) -> dict[str, float]:
         """Returns the loss and the metrics on data with targets.
@@ -337,8 +367,9 @@ class Task:
     def predict(self, data: Any, *, columns: Mapping[str, str] | None = None) -> dict[str, np.ndarray]:
         """Returns what the SavedModel would answer: output name to array.
 
-        Large data goes through the model in parts: outputs whose first dimension is unknown are joined, `row_splits`
-        (where the flat values of each row begin and end) are renumbered, others (a list of labels) stand once.
+        Large data goes through the model in parts: outputs whose first dimension is unknown are joined,
+        `row_splits` (where the flat values of each row begin and end) are renumbered, others (a list of
+        labels) stand once.
 
         Args:
             data: Raw values of the only input (a list), or anything that `finetune` takes, without targets.
@@ -350,7 +381,11 @@ class Task:
         """
         self._built_forward()
         specs = self.signatures()["serving_default"]
-        if isinstance(data, (list, tuple)) and len(specs) == 1 and not (data and isinstance(data[0], Mapping)):
+        if (
+            isinstance(data, (list, tuple))
+            and len(specs) == 1
+            and not (data and isinstance(data[0], Mapping))
+        ):
             data = {next(iter(specs)): list(data)}
         fields = tuple(field for field in self.fields() if field.name in specs)
         source = open_source(data, fields=fields, columns=columns, targets=False)
@@ -360,8 +395,22 @@ class Task:
         for start in range(0, len(source), _PREDICT_ROWS):
             rows = source.take(np.arange(start, min(start + _PREDICT_ROWS, len(source))))
             answers.append({k: v.numpy() for k, v in self._predict(**raw_tensors(rows, fields)).items()})
-        per_row = {name for name, tensor in self._predict.structured_outputs.items() if tensor.shape[:1] == [None]}
-        return {name: _join([answer[name] for answer in answers], name in per_row, name) for name in answers[0]}
+        per_row = self.row_outputs
+        return {
+            name: _join([answer[name] for answer in answers], name in per_row, name) for name in answers[0]
+        }
+
+    @property
+    def row_outputs(self) -> frozenset[str]:
+        """Names of the outputs that `predict` gave for each row; the others stand once for all rows.
+
+        Raises:
+            OrderError: before `predict`.
+        """
+        if self._predict is None:
+            raise OrderError(f"The task {self.name!r} has not answered anything yet: call predict() first.")
+        outputs = self._predict.structured_outputs.items()
+        return frozenset(name for name, tensor in outputs if tensor.shape[:1] == [None])
 
     def export(self, target: str | Path, *, version: int | None = None, verify: bool = True) -> ExportReport:
         """Writes a SavedModel as the next version under `target`: verified, warm, and only then visible.
@@ -383,7 +432,8 @@ class Task:
         module.resources = self.resources()
         with merged(list(self.models.values())):
             signatures = {
-                name: self._serving_function(name).get_concrete_function(**specs) for name, specs in self.signatures().items()
+                name: self._serving_function(name).get_concrete_function(**specs)
+                for name, specs in self.signatures().items()
             }
             return export_savedmodel(
                 module,
@@ -395,17 +445,21 @@ class Task:
                 verify=verify,
             )
 
-    # ------------------------------------------------------------------------------------------- Beyond the verbs
+    # --------------------------------------------------------------------------------------- Beyond the verbs
 
     def save_adapters(self, path: str | Path) -> None:
-        """Writes what trains under the present freeze policy (LoRA pairs, biases beside them, the head) to a small .npz.
+        """Writes what trains under the present policy (LoRA pairs, their biases, the head) to a small .npz.
 
         Raises:
             OrderError: before `build`.
         """
         variables = self.freezing.trainable(self.freezing.frozen)
         arrays = {f"adapter/{i}": variable.numpy() for i, variable in enumerate(variables)}
-        save_checkpoint(Path(path), arrays, {"paths": [v.path for v in variables], "policy": _policy_config(self.freezing.policy)})
+        save_checkpoint(
+            Path(path),
+            arrays,
+            {"paths": [v.path for v in variables], "policy": _policy_config(self.freezing.policy)},
+        )
 
     def load_adapters(self, path: str | Path) -> None:
         """Reads what `save_adapters` wrote into a task built from the same config.
@@ -429,9 +483,10 @@ class Task:
         if self.forward is not None:
             self.forward.prefix = prefix
 
-    def _supervised(self, batch: Batch) -> tuple[tf.Tensor, Any]:
+    def supervised(self, batch: Batch, *, training: bool) -> tuple[tf.Tensor, Any]:
+        """Returns the loss of a batch, a scalar with the model's own losses in it, and its outputs."""
         forward = self._built_forward()
-        outputs = forward(batch, training=True)
+        outputs = forward(batch, training=training)
         loss = weighted_mean(self.loss(batch, outputs), batch.sample_weight)
         if forward.model.losses:
             loss += tf.add_n([tf.cast(extra, loss.dtype) for extra in forward.model.losses])
@@ -440,7 +495,9 @@ class Task:
     def _built_forward(self) -> Forward:
         _ = self.model
         if self.forward is None:
-            raise NotImplementedError(f"abstract: {self.name!r} has several models, so it must define serve() and evaluate()")
+            raise NotImplementedError(
+                f"abstract: {self.name!r} has several models, so it must define serve() and evaluate()"
+            )
         return self.forward
 
     def _serving_function(self, signature: str) -> Any:
@@ -485,11 +542,16 @@ def load(run_dir: str | Path, *, checkpoint: str = "best") -> Task:
     if found is None:
         raise DataError(f"{run.folder} holds no checkpoint yet: training stopped before the first was saved.")
     assign(model_variables(task.models), found)
-    averages = sorted((k for k in found.arrays if k.startswith("average/")), key=lambda k: int(k.split("/")[1]))
+    averages = sorted(
+        (k for k in found.arrays if k.startswith("average/")), key=lambda k: int(k.split("/")[1])
+    )
     if averages:
         weights = [w for model in task.models.values() for w in model.weights if w.dtype.startswith("float")]
-        assign(dict(zip(averages, weights)), found)
-    task.last_metrics = {"epoch": found.state["epoch"], **({found.state["monitor"]: found.state["value"]} if "monitor" in found.state else {})}
+        assign(dict(zip(averages, weights, strict=True)), found)
+    task.last_metrics = {
+        "epoch": found.state["epoch"],
+        **({found.state["monitor"]: found.state["value"]} if "monitor" in found.state else {}),
+    }
     return task
 
 
@@ -499,7 +561,9 @@ def _join(parts: list[np.ndarray], per_row: bool, name: str) -> np.ndarray:
     if name != "row_splits":
         return np.concatenate(parts)
     offsets = np.cumsum([0, *(part[-1] for part in parts[:-1])])
-    return np.concatenate([parts[0][:1], *(part[1:] + offset for part, offset in zip(parts, offsets))])
+    return np.concatenate(
+        [parts[0][:1], *(part[1:] + offset for part, offset in zip(parts, offsets, strict=True))]
+    )
 
 
 def _policy_config(policy: Any) -> Any:

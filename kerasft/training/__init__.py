@@ -1,4 +1,4 @@
-"""The training loop and what it is made of; submodules are imported when first used, so configs need no TensorFlow."""
+"""The training loop and what it is made of; submodules load when first used: configs need no TensorFlow."""
 
 from __future__ import annotations
 

@@ -43,7 +43,9 @@ class LoRA:
             try:
                 re.compile(self.targets)
             except re.error as error:
-                raise ConfigError(f"LoRA: targets {self.targets!r} is not a valid pattern ({error}).") from None
+                raise ConfigError(
+                    f"LoRA: targets {self.targets!r} is not a valid pattern ({error})."
+                ) from None
 
     def enable(self, layers: Iterable[keras.Layer]) -> None:
         """Adds adapters to the targets among `layers` and the layers below them."""
@@ -52,7 +54,10 @@ class LoRA:
         chosen = [layer for layer in adaptable if self.targets is None or re.search(self.targets, layer.path)]
         if not chosen:
             examples = ", ".join(layer.path for layer in adaptable[:3]) or "none at all"
-            raise ConfigError(f"LoRA: no Dense or EinsumDense below the head matches {self.targets!r}; there are {examples}.")
+            raise ConfigError(
+                f"LoRA: no Dense or EinsumDense below the head matches {self.targets!r}; "
+                f"there are {examples}."
+            )
         for layer in chosen:
             _compat.enable_lora(layer, self.rank, self.alpha)
 
@@ -72,16 +77,16 @@ def is_adapted(layer: keras.Layer) -> bool:
 
 @contextlib.contextmanager
 def merged(models: Sequence[keras.Model]) -> Iterator[None]:
-    """Adds every adapter into its kernel for the time of the context, so that what is traced in it is a plain model."""
+    """Adds every adapter into its kernel inside the context, so that a plain model is traced there."""
     adapted = [layer for model in models for layer in _compat.flatten_layers(model) if is_adapted(layer)]
     base = [keras.ops.convert_to_numpy(_compat.frozen_kernel(layer)) for layer in adapted]
     full = [keras.ops.convert_to_numpy(layer.kernel) for layer in adapted]
     try:
-        for layer, kernel in zip(adapted, full):
+        for layer, kernel in zip(adapted, full, strict=True):
             _compat.frozen_kernel(layer).assign(kernel)
             layer.lora_enabled = False
         yield
     finally:
-        for layer, kernel in zip(adapted, base):
+        for layer, kernel in zip(adapted, base, strict=True):
             _compat.frozen_kernel(layer).assign(kernel)
             layer.lora_enabled = True

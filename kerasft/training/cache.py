@@ -29,8 +29,8 @@ def cache_frontier(
 ) -> RowStore:
     """Computes the prefix's outputs for all examples and adds them to every later batch.
 
-    Variable-length outputs are stored without their padding, so before anything is computed a few of the shortest
-    and longest examples prove that padding does not matter and that the prefix repeats itself.
+    Variable-length outputs are stored without their padding, so before anything is computed a few of the
+    shortest and longest examples prove that padding does not matter and that the prefix repeats itself.
 
     Args:
         prefix: From the model as it is frozen now.
@@ -49,9 +49,14 @@ def cache_frontier(
     for name, tensor in run.structured_outputs.items():
         unknown = [axis for axis, size in enumerate(tensor.shape) if size is None and axis > 0]
         if unknown not in ([], [1]):
-            raise CacheRefused(f"an output of layer {prefix.last_layer!r} has shape {tensor.shape}, variable beyond its second axis")
+            raise CacheRefused(
+                f"an output of layer {prefix.last_layer!r} has shape {tensor.shape}, which varies beyond its "
+                "second axis"
+            )
         variable[name] = bool(unknown)
-    order = np.arange(len(examples)) if examples.lengths is None else np.argsort(examples.lengths, kind="stable")
+    order = (
+        np.arange(len(examples)) if examples.lengths is None else np.argsort(examples.lengths, kind="stable")
+    )
     _prove(prefix, run, examples, variable, np.unique(np.concatenate([order[:4], order[-4:]])))
     store = RowStore(memory_limit=memory_limit)
     for start in range(0, len(order), batch_size):
@@ -98,7 +103,7 @@ def _prove(
     direct = tf.nest.flatten(prefix.finish(tf.nest.map_structure(tf.constant, first), training=False))
     padded = store.take(np.arange(len(indices)))
     again = tf.nest.flatten(prefix.finish(tf.nest.map_structure(tf.constant, padded), training=False))
-    for a, b in zip(direct, again):
+    for a, b in zip(direct, again, strict=True):
         a, b = np.asarray(a, np.float32), np.asarray(b, np.float32)
         if examples.lengths is not None and a.ndim > 1 and a.shape[1] == examples.lengths[indices].max():
             inside = np.arange(a.shape[1]) < examples.lengths[indices][:, None]

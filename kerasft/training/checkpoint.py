@@ -34,7 +34,7 @@ class Checkpoint(NamedTuple):
 
 
 def write_atomically(path: Path, write: Any) -> None:
-    """Calls `write(binary_file)` on a hidden sibling of `path` and renames it; nothing half-written is ever visible.
+    """Calls `write(binary_file)` on a hidden sibling of `path` and renames it: no half file is ever seen.
 
     Raises:
         TrainingError: the disk is full or the folder cannot be written; what `path` held before is untouched.
@@ -63,8 +63,8 @@ def save(path: Path, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any])
         arrays: Name to array of a numeric dtype.
         state: A JSON-able object.
     """
-    encoded = np.frombuffer(json.dumps(state).encode(), np.uint8)
-    write_atomically(path, lambda file: np.savez(file, **{_STATE: encoded, **arrays}))
+    content: dict[str, Any] = {_STATE: np.frombuffer(json.dumps(state).encode(), np.uint8), **arrays}
+    write_atomically(path, lambda file: np.savez(file, **content))
 
 
 def load(path: Path) -> Checkpoint:
@@ -130,5 +130,7 @@ class CheckpointFolder:
             except TrainingError as error:
                 warnings.warn(f"{error} Falling back to the one before.", stacklevel=2)
         if steps:
-            raise TrainingError(f"None of the checkpoints in {self.folder} can be read; start anew with resume='never'.")
+            raise TrainingError(
+                f"None of the checkpoints in {self.folder} can be read; start anew with resume='never'."
+            )
         return None

@@ -1,4 +1,4 @@
-"""How a task is trained: one pydantic model, the source of keywords, recipe keys and flags (imports no TensorFlow)."""
+"""How a task is trained: the source of keywords, recipe keys and flags (imports no TensorFlow)."""
 
 from __future__ import annotations
 
@@ -28,37 +28,60 @@ class TrainingConfig(pydantic.BaseModel):
     batch_size: int = pydantic.Field(32, ge=1, description="Examples in one batch.")
     optimizer: Any = pydantic.Field(
         "adamw",
-        description="Name of a Keras optimizer, its serialized config, or an optimizer object (used as it is).",
+        description="Name of a Keras optimizer, its serialized form, or an object (used as it is).",
     )
     learning_rate: Any = pydantic.Field(
-        1e-3, description="Peak rate, a kerasft.Layerwise, or a Keras learning-rate schedule (then `schedule` is ignored)."
+        1e-3,
+        description="Peak rate, a kerasft.Layerwise, or a Keras schedule (then `schedule` is ignored).",
     )
     schedule: Literal["constant", "linear", "cosine"] = pydantic.Field(
         "constant", description="Shape of the rate after the warm-up, down to zero at the last step."
     )
-    warmup: float = pydantic.Field(0.0, ge=0, description="Warm-up: a fraction of all steps below 1, else a number of steps.")
+    warmup: float = pydantic.Field(
+        0.0, ge=0, description="Warm-up: a fraction of all steps below 1, else a number of steps."
+    )
     weight_decay: float | None = pydantic.Field(
         None, ge=0, description="Decoupled weight decay; never on biases, norms and other vectors."
     )
     clip_norm: float | None = pydantic.Field(None, gt=0, description="Largest global norm of the gradients.")
-    accumulate: int = pydantic.Field(1, ge=1, description="Batches whose gradients are averaged into one update.")
+    accumulate: int = pydantic.Field(
+        1, ge=1, description="Batches whose gradients are averaged into one update."
+    )
     ema: float | None = pydantic.Field(
-        None, gt=0, lt=1, description="Momentum of a moving average of the weights; validation and the result use it."
+        None,
+        gt=0,
+        lt=1,
+        description="Momentum of a moving average of the weights; validation and the result use it.",
     )
-    jit_compile: bool | Literal["auto"] = pydantic.Field("auto", description="Compile steps with XLA; auto: on a GPU only.")
-    steps_per_call: int = pydantic.Field(1, ge=1, description="Steps that one compiled call runs; helps small models.")
+    jit_compile: bool | Literal["auto"] = pydantic.Field(
+        "auto", description="Compile steps with XLA; auto: on a GPU only."
+    )
+    steps_per_call: int = pydantic.Field(
+        1, ge=1, description="Steps that one compiled call runs; helps small models."
+    )
     class_weight: dict[str, float] | Literal["balanced"] | None = pydantic.Field(
-        None, description="Weight of each class in the loss; balanced: inversely proportional to its frequency."
+        None,
+        description="Weight of each class in the loss; balanced: inversely proportional to its frequency.",
     )
-    shuffle: bool = pydantic.Field(True, description="Reorder the training data in every epoch, by seed and epoch.")
-    bucket: bool = pydantic.Field(True, description="Batch examples of similar length together (variable-length data).")
+    shuffle: bool = pydantic.Field(
+        True, description="Reorder the training data in every epoch, by seed and epoch."
+    )
+    bucket: bool = pydantic.Field(
+        True, description="Batch examples of similar length together (variable-length data)."
+    )
     feature_cache: bool = pydantic.Field(
         True, description="Compute the outputs of a frozen, deterministic prefix once and reuse them."
     )
-    cache_memory_mb: int = pydantic.Field(2048, ge=0, description="Encoded data and features above this size go to disk.")
-    monitor: str = pydantic.Field("auto", description="Metric that decides the best checkpoint; auto asks the task.")
+    cache_memory_mb: int = pydantic.Field(
+        2048, ge=0, description="Encoded data and features above this size go to disk."
+    )
+    monitor: str = pydantic.Field(
+        "auto", description="Metric that decides the best checkpoint; auto asks the task."
+    )
     checkpoint_every: int | None = pydantic.Field(
-        None, ge=1, description="Steps between checkpoints inside an epoch; there is one after every epoch anyway."
+        None,
+        ge=1,
+        description="Steps between checkpoints inside an epoch; there is one after every epoch anyway.",
     )
 
     @pydantic.field_validator("learning_rate")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Iterable
 
+import keras
 import tensorflow as tf
 
 from kerasft.errors import TrainingError
@@ -33,19 +35,19 @@ class Device:
         return "mixed_bfloat16" if self.bfloat16 else "mixed_float16"
 
     def jit_compile(self, wanted: bool | str) -> bool:
-        """Returns whether to compile with XLA; on a CPU it gained nothing in measurements, so only when asked for."""
+        """Returns whether to compile with XLA: on a CPU, where it gained nothing, only when asked for."""
         return self.is_gpu if wanted == "auto" else bool(wanted)
 
 
 @functools.cache
 def current() -> Device:
-    """Returns the device that TensorFlow will use, after telling every GPU to take memory only as it needs it."""
+    """Returns the device that TensorFlow will use; every GPU is told to take memory only as it needs it."""
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         try:
             tf.config.experimental.set_memory_growth(gpu, True)
         except RuntimeError:
-            # TensorFlow was initialised before kerasft was asked; its memory settings are then the caller's choice.
+            # TensorFlow was initialised before; its memory settings are then the caller's choice.
             break
     if not gpus:
         return Device("CPU", is_gpu=False, bfloat16=False)
@@ -54,12 +56,16 @@ def current() -> Device:
     return Device(str(details.get("device_name", "GPU")), is_gpu=True, bfloat16=capability >= (8, 0))
 
 
-def check_loss_scale(precision: str, optimizer_names: list[str]) -> None:
-    """Raises when float16 would train without loss scaling, which shrinks updates in silence."""
+def check_loss_scale(precision: str, optimizers: Iterable[keras.optimizers.Optimizer]) -> None:
+    """Raises when float16 would train without loss scaling, which shrinks updates in silence.
+
+    Raises:
+        TrainingError: one of `optimizers` does not scale.
+    """
     if precision == "mixed_float16":
-        missing = [name for name in optimizer_names if "loss_scale" not in name.lower()]
-        if missing:
-            raise TrainingError(
-                f"Under mixed_float16 the optimizer {missing[0]!r} needs loss scaling: wrap it in "
-                "keras.optimizers.LossScaleOptimizer in updates()."
-            )
+        for optimizer in optimizers:
+            if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+                raise TrainingError(
+                    f"Under mixed_float16 the optimizer {optimizer.name!r} needs loss scaling: wrap it in "
+                    "keras.optimizers.LossScaleOptimizer in updates()."
+                )

@@ -11,14 +11,14 @@ import tensorflow as tf
 
 from kerasft.data import epoch_batches
 from kerasft.training.examples import Examples
-from kerasft.training.update import Batch, weighted_mean
+from kerasft.training.update import Batch
 
 if TYPE_CHECKING:
     from kerasft.task import Task
 
 
 def read_metrics(metrics: Mapping[str, keras.metrics.Metric]) -> dict[str, float]:
-    """Returns the scalars among the results of metrics; a metric whose result is a dict gives one for each key."""
+    """Returns the scalars among the results of metrics; of one with a dict as result, one for each key."""
     scalars: dict[str, float] = {}
     for name, metric in metrics.items():
         result = metric.result()
@@ -38,16 +38,18 @@ class Evaluator:
         jit_compile: Compile with XLA.
     """
 
-    def __init__(self, *, task: Task, metrics: Mapping[str, keras.metrics.Metric], jit_compile: bool = False) -> None:
+    def __init__(
+        self, *, task: Task, metrics: Mapping[str, keras.metrics.Metric], jit_compile: bool = False
+    ) -> None:
         self._task = task
         self._metrics = metrics
         self._jit_compile = jit_compile
         self._functions: dict[str, Callable] = {}
 
     def _step(self, batch: Batch) -> tf.Tensor:
-        outputs = self._task.forward(batch, training=False)
+        loss, outputs = self._task.supervised(batch, training=False)
         self._task.update_metrics(self._metrics, batch, outputs)
-        return weighted_mean(self._task.loss(batch, outputs), batch.sample_weight)
+        return loss
 
     def run(
         self,
@@ -71,8 +73,12 @@ class Evaluator:
             function = tf.function(self._step, autograph=False, jit_compile=self._jit_compile)
             self._functions[variant] = function.get_concrete_function(examples.spec())
         total = done = 0.0
-        for indices in epoch_batches(len(examples), batch_size, seed=0, epoch=0, lengths=examples.lengths, shuffle=False):
-            batch = tf.nest.map_structure(lambda x: None if x is None else tf.convert_to_tensor(x), examples.batch(indices))
+        for indices in epoch_batches(
+            len(examples), batch_size, seed=0, epoch=0, lengths=examples.lengths, shuffle=False
+        ):
+            batch = tf.nest.map_structure(
+                lambda x: None if x is None else tf.convert_to_tensor(x), examples.batch(indices)
+            )
             total += float(self._functions[variant](batch)) * len(indices)
             done += len(indices)
             progress(int(done))

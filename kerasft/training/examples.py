@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 _CHUNK = 512
 
 
-def raw_tensors(rows: Mapping[str, Sequence[Any]], fields: Sequence[Field]) -> dict[str, Any]:
+def raw_tensors(rows: Mapping[str, Any], fields: Sequence[Field]) -> dict[str, Any]:
     """Returns rows as the tensors that `Task.preprocess` and `Task.targets` receive.
 
     Args:
         rows: Column to a list of values, as a Source returns it.
-        fields: What each column is. Texts, labels and ids become string `[batch]`, numbers float32 `[batch]`, lists
-            of strings a RaggedTensor `[batch, None]`; spans become three RaggedTensors, NAME_start and NAME_end
-            (int64) and NAME_type (string).
+        fields: What each column is. Texts, labels and ids become string `[batch]`, numbers float32 `[batch]`,
+            lists of strings a RaggedTensor `[batch, None]`; spans become three RaggedTensors, NAME_start and
+            NAME_end (int64) and NAME_type (string).
     """
     raw: dict[str, Any] = {}
     for field in fields:
@@ -40,7 +40,9 @@ def raw_tensors(rows: Mapping[str, Sequence[Any]], fields: Sequence[Field]) -> d
         elif field.kind == "spans":
             parts = {"start": (0, tf.int64), "end": (1, tf.int64), "type": (2, tf.string)}
             for part, (position, dtype) in parts.items():
-                raw[f"{field.name}_{part}"] = _ragged([[span[position] for span in row] for row in values], dtype)
+                raw[f"{field.name}_{part}"] = _ragged(
+                    [[span[position] for span in row] for row in values], dtype
+                )
         elif field.kind == "any":
             raw[field.name] = tf.convert_to_tensor(np.asarray(values))
         else:
@@ -50,7 +52,9 @@ def raw_tensors(rows: Mapping[str, Sequence[Any]], fields: Sequence[Field]) -> d
 
 def _ragged(rows: Sequence[Sequence[Any]], dtype: tf.DType) -> tf.RaggedTensor:
     flat = [value for row in rows for value in row]
-    return tf.RaggedTensor.from_row_lengths(tf.constant(flat, dtype), np.array([len(row) for row in rows], np.int64))
+    return tf.RaggedTensor.from_row_lengths(
+        tf.constant(flat, dtype), np.array([len(row) for row in rows], np.int64)
+    )
 
 
 class Encoder:
@@ -65,7 +69,7 @@ class Encoder:
     def _encode(self, raw: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         return self._task.preprocess(raw), self._task.targets(raw) if self._targets else {}
 
-    def __call__(self, rows: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
+    def __call__(self, rows: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         raw = raw_tensors(rows, self._fields)
         if self._function is None:
             spec = {name: _any_batch(tensor) for name, tensor in raw.items()}
@@ -97,7 +101,7 @@ class Examples:
         task: Task,
         source: Source,
         targets: bool,
-        weight: Callable[[Mapping[str, Sequence[Any]]], np.ndarray] | None = None,
+        weight: Callable[[Mapping[str, Any]], np.ndarray] | None = None,
         memory_limit: int = 2 << 30,
         progress: Callable[[int], None] = lambda done: None,
     ) -> None:
@@ -108,7 +112,9 @@ class Examples:
         for start in range(0, len(source), _CHUNK):
             rows = source.take(np.arange(start, min(start + _CHUNK, len(source))))
             features, answers = encoder(rows)
-            columns = {f"features/{k}": v for k, v in features.items()} | {f"targets/{k}": v for k, v in answers.items()}
+            columns = {f"features/{k}": v for k, v in features.items()} | {
+                f"targets/{k}": v for k, v in answers.items()
+            }
             if weight is not None:
                 columns["sample_weight"] = tf.constant(weight(rows), tf.float32)
             _append(store, columns)
@@ -128,7 +134,7 @@ class Examples:
         return self._store.on_disk
 
     def set_frontier(self, store: RowStore | None, order: np.ndarray | None = None) -> None:
-        """Adds the cached outputs of a frozen prefix to every batch (row `order[i]` of `store` for example i)."""
+        """Adds cached outputs of a frozen prefix to every batch (row `order[i]` of `store` for example i)."""
         self._frontier = None if store is None or order is None else (store, order)
 
     def batch(self, indices: np.ndarray) -> Batch:
@@ -143,7 +149,9 @@ class Examples:
         """Returns several batches of one size, stacked: arrays `[batches, batch, ...]`."""
         joined = self.batch(np.concatenate(batches))
         shape = (len(batches), len(batches[0]))
-        return tf.nest.map_structure(lambda array: None if array is None else array.reshape(*shape, *array.shape[1:]), joined)
+        return tf.nest.map_structure(
+            lambda array: None if array is None else array.reshape(*shape, *array.shape[1:]), joined
+        )
 
     def spec(self) -> Batch:
         """Returns the `tf.TensorSpec` of a batch, None where a dimension differs from batch to batch."""
@@ -155,8 +163,12 @@ class Examples:
 
     @staticmethod
     def _split(columns: Mapping[str, Any]) -> Batch:
-        features = {name.removeprefix("features/"): v for name, v in columns.items() if name.startswith("features/")}
-        targets = {name.removeprefix("targets/"): v for name, v in columns.items() if name.startswith("targets/")}
+        features = {
+            name.removeprefix("features/"): v for name, v in columns.items() if name.startswith("features/")
+        }
+        targets = {
+            name.removeprefix("targets/"): v for name, v in columns.items() if name.startswith("targets/")
+        }
         return Batch(features, targets, columns.get("sample_weight"))
 
 
@@ -167,15 +179,15 @@ def _append(store: RowStore, columns: Mapping[str, Any]) -> None:
         if isinstance(tensor, tf.RaggedTensor):
             if tensor.ragged_rank != 1:
                 raise TrainingError(
-                    f"{name.replace('/', ' ')!r} is ragged in {tensor.ragged_rank} dimensions; only the first after the "
-                    "batch may be: make the others dense with to_tensor()."
+                    f"{name.replace('/', ' ')!r} is ragged in {tensor.ragged_rank} dimensions; only the "
+                    "first after the batch may be: make the others dense with to_tensor()."
                 )
             values[name], lengths[name] = tensor.flat_values.numpy(), tensor.row_lengths().numpy()
         else:
             values[name] = tensor.numpy()
         if values[name].dtype == object:
             raise TrainingError(
-                f"{name.replace('/', ' ')!r} is a string tensor, which a model cannot take; return numbers from "
-                "preprocess() and targets()."
+                f"{name.replace('/', ' ')!r} is a string tensor, which a model cannot take; return numbers "
+                "from preprocess() and targets()."
             )
     store.append(values, lengths)

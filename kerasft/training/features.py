@@ -1,4 +1,4 @@
-"""The frozen prefix of a functional model: found in the graph, run in inference mode, its outputs cacheable."""
+"""The frozen prefix of a functional model: found in the graph, run in inference mode, fit to be cached."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kerasft.training.update import Batch
 
 @dataclasses.dataclass(frozen=True)
 class _Call:
-    """One call in the graph, nested models unfolded; tensors are named by `scope + id of the symbolic tensor`."""
+    """One call in the graph, nested models unfolded; tensors are named by scope and id of the symbol."""
 
     node: Any
     scope: tuple[int, ...]
@@ -24,9 +24,11 @@ class _Call:
 
     def run(self, values: dict[tuple, Any]) -> None:
         symbolic = _compat.node_inputs(self.node)
-        args, kwargs = _compat.fill_arguments(self.node, {id(t): values[key] for t, key in zip(symbolic, self.inputs)})
+        args, kwargs = _compat.fill_arguments(
+            self.node, {id(t): values[key] for t, key in zip(symbolic, self.inputs, strict=True)}
+        )
         results = self.node.operation(*args, **kwargs)
-        values.update(zip(self.outputs, keras.tree.flatten(results)))
+        values.update(zip(self.outputs, keras.tree.flatten(results), strict=True))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,16 +58,16 @@ def _unfold(model: keras.Model, scope: tuple[int, ...]) -> list[_Call | _Cast]:
             calls.append(_Call(node, scope, inputs, outputs))
             continue
         below = (*scope, index)
-        for tensor, entry in zip(arguments, inner.inputs):
+        for tensor, entry in zip(arguments, inner.inputs, strict=True):
             calls.append(_Cast(entry.dtype, ((*scope, id(tensor)),), ((*below, id(entry)),)))
         calls.extend(_unfold(inner, below))
-        for outer, result in zip(outputs, inner.outputs):
+        for outer, result in zip(outputs, inner.outputs, strict=True):
             calls.append(_Cast(result.dtype, ((*below, id(result)),), (outer,)))
     return calls
 
 
 def _match_inputs(inner: keras.Model, argument: Any) -> list[keras.KerasTensor] | None:
-    """Returns the outer tensors in the order of `inner.inputs`, or None when they cannot be matched with certainty."""
+    """Returns the outer tensors in the order of `inner.inputs`, or None when the match is not certain."""
     if isinstance(argument, dict):
         by_name = [argument.get(tensor.name) for tensor in inner.inputs]
         return None if any(tensor is None for tensor in by_name) or len(by_name) != len(argument) else by_name
@@ -74,7 +76,9 @@ def _match_inputs(inner: keras.Model, argument: Any) -> list[keras.KerasTensor] 
 
 
 def _is_random(layer: Any) -> bool:
-    return isinstance(layer, keras.Layer) and any(_compat.seed_generators(inner) for inner in _compat.flatten_layers(layer))
+    return isinstance(layer, keras.Layer) and any(
+        _compat.seed_generators(inner) for inner in _compat.flatten_layers(layer)
+    )
 
 
 def match_inputs(functional: keras.Model, features: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
@@ -90,8 +94,8 @@ def match_inputs(functional: keras.Model, features: Mapping[str, tf.Tensor]) -> 
         return list(features.values())
     wanted = ", ".join(tensor.name for tensor in functional.inputs)
     raise ValueError(
-        f"The model's inputs ({wanted}) do not match the features that preprocess() returns ({', '.join(features)}); "
-        "give both the same names, for example keras.Input(..., name='token_ids')."
+        f"The model's inputs ({wanted}) do not match the features that preprocess() returns "
+        f"({', '.join(features)}); give both the same names, for example keras.Input(..., name='token_ids')."
     )
 
 
@@ -99,8 +103,8 @@ class Forward:
     """Calls a model on a batch, through its frozen prefix when it has one.
 
     Args:
-        model: Any Keras model; a functional one gets its inputs by name, another one the dict of features (or the
-            feature itself, if there is but one).
+        model: Any Keras model; a functional one gets its inputs by name, another one the dict of features (or
+            the feature itself, if there is but one).
     """
 
     def __init__(self, *, model: keras.Model) -> None:
@@ -116,7 +120,9 @@ class Forward:
             features = next(iter(batch.features.values())) if len(batch.features) == 1 else batch.features
             return self.model(features, training=training)
         tensors = match_inputs(functional, batch.features)
-        return self.model(keras.tree.pack_sequence_as(_compat.input_structure(functional), tensors), training=training)
+        return self.model(
+            keras.tree.pack_sequence_as(_compat.input_structure(functional), tensors), training=training
+        )
 
 
 class FrozenPrefix:
@@ -148,7 +154,9 @@ class FrozenPrefix:
             if set(call.inputs) <= known and self._is_fixed(call, frozen_layers):
                 self._prefix.append(call)
                 known.update(call.outputs)
-                frozen_weights |= isinstance(call, _Call) and bool(getattr(call.node.operation, "weights", None))
+                frozen_weights |= isinstance(call, _Call) and bool(
+                    getattr(call.node.operation, "weights", None)
+                )
             else:
                 self._suffix.append(call)
         if not frozen_weights:
@@ -174,9 +182,11 @@ class FrozenPrefix:
         return next(layer.name for layer in reversed(layers) if getattr(layer, "weights", None))
 
     def run(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Returns the tensors that the rest of the model needs, by name; Keras masks become tensors of their own."""
+        """Returns the tensors that the rest of the model needs, by name; masks are tensors of their own."""
         values: dict[tuple, Any] = {}
-        for tensor, value in zip(self._functional.inputs, match_inputs(self._functional, features)):
+        for tensor, value in zip(
+            self._functional.inputs, match_inputs(self._functional, features), strict=True
+        ):
             values[(id(tensor),)] = keras.ops.cast(value, tensor.dtype)
         with _compat.call_context(self._model, training=False):
             for call in self._prefix:
@@ -189,7 +199,7 @@ class FrozenPrefix:
         return frontier
 
     def finish(self, frontier: Mapping[str, tf.Tensor], *, training: bool) -> Any:
-        """Returns the model's outputs from what `run` returned, computing only what comes after the prefix."""
+        """Returns the model's outputs from what `run` returned; computes only what follows the prefix."""
         values: dict[tuple, Any] = {}
         for i, key in enumerate(self._frontier):
             values[key] = tf.identity(frontier[f"x{i}"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 import numpy as np
@@ -42,7 +42,7 @@ def finetune(
     callbacks: Sequence[keras.callbacks.Callback],
     columns: Mapping[str, str] | None,
     sample_weight: str | None,
-    on_error: str,
+    on_error: Literal["raise", "skip"],
     reporter: Reporter,
 ) -> keras.callbacks.History:
     """Trains `task`; see `Task.finetune` for the arguments."""
@@ -64,11 +64,14 @@ def finetune(
     if not task.models:
         task.adapt(source)
     label = next((field.name for field in fields if field.kind == "label"), None)
-    source, validation = _hold_out(task, source, validation_data, label=label, columns=columns, on_error=on_error)
+    source, validation = _hold_out(
+        task, source, validation_data, label=label, columns=columns, on_error=on_error
+    )
     _say_balance(source, label, reporter)
     if manifest is not None and manifest["data"] != source.fingerprint():
         raise TrainingError(
-            f"{run_dir} was trained on other data: give the same data to go on, or another run_dir to start anew."
+            f"{run_dir} was trained on other data: give the same data to go on, or another run_dir to start "
+            "anew."
         )
     task.build()
     if freeze is not None and manifest is None:
@@ -84,7 +87,9 @@ def finetune(
         )
     held_out = None
     if validation is not None:
-        held_out = Examples(task=task, source=validation, targets=True, memory_limit=config.cache_memory_mb << 20)
+        held_out = Examples(
+            task=task, source=validation, targets=True, memory_limit=config.cache_memory_mb << 20
+        )
     here = device.current()
     precision, jit_compile = here.precision(task.config.precision), here.jit_compile(config.jit_compile)
     reporter.say(f"device {here.name}, precision {precision}, jit {'on' if jit_compile else 'off'}")
@@ -114,7 +119,9 @@ def finetune(
             checkpoint = run.checkpoints.latest()
             if checkpoint is not None:
                 loop.state.restore(checkpoint)
-                reporter.say(f"resuming {run.folder} at epoch {loop.state.epoch + 1}, batch {loop.state.batch + 1}")
+                reporter.say(
+                    f"resuming {run.folder} at epoch {loop.state.epoch + 1}, batch {loop.state.batch + 1}"
+                )
     history = loop.train(resumed=loop.state.step > 0)
     task.last_metrics = {name: values[-1] for name, values in history.history.items() if values}
     if run is not None:
@@ -138,9 +145,12 @@ def _decide_resume(run: Run | None, resume: str) -> bool:
         raise ConfigError(f"resume: {resume!r} is none of 'auto', 'must', 'never'.")
     exists = run is not None and run.exists()
     if resume == "must" and not exists:
-        raise TrainingError(f"resume='must', but {run.folder if run else 'no run_dir was given, so it'} holds no run to go on with.")
+        where = f"{run.folder} holds no run" if run else "there is no run_dir"
+        raise TrainingError(f"resume='must', but {where} to go on with.")
     if resume == "never" and exists and run is not None:
-        raise TrainingError(f"resume='never', but {run.folder} already holds a run: choose another run_dir or delete it.")
+        raise TrainingError(
+            f"resume='never', but {run.folder} already holds a run: choose another run_dir or delete it."
+        )
     return exists
 
 
@@ -149,14 +159,21 @@ def _adopt_config(task: Task, manifest: Mapping[str, Any], run: Run) -> None:
     now, then = task.dump_config(), manifest["config"]
     for part, before in ((now, then), (now["training"], then["training"])):
         for key, value in part.items():
-            # None means that the caller left it open, as the run's first half may have done before it learned it.
-            if key != "training" and key not in _FREE_TO_CHANGE and value is not None and before.get(key) != value:
+            # None means that the caller left it open, as the first half may have done before it learned it.
+            if (
+                key != "training"
+                and key not in _FREE_TO_CHANGE
+                and value is not None
+                and before.get(key) != value
+            ):
                 raise TrainingError(
-                    f"{run.folder} was trained with {key}={before.get(key)!r}, not {value!r}: give the same config to go on, "
-                    "or another run_dir to start anew."
+                    f"{run.folder} was trained with {key}={before.get(key)!r}, not {value!r}: give the same "
+                    "config to go on, or another run_dir to start anew."
                 )
     free = {key: now["training"][key] for key in _FREE_TO_CHANGE}
-    task.config = parse(task.config_class, {**then, "training": {**then["training"], **free}}, where=task.name)
+    task.config = parse(
+        task.config_class, {**then, "training": {**then["training"], **free}}, where=task.name
+    )
 
 
 def _manifest(task: Task, source: Source, unfreeze: Unfreeze | None) -> dict[str, Any]:
@@ -174,7 +191,13 @@ def _manifest(task: Task, source: Source, unfreeze: Unfreeze | None) -> dict[str
 
 
 def _hold_out(
-    task: Task, source: Source, validation_data: Any, *, label: str | None, columns: Mapping[str, str] | None, on_error: str
+    task: Task,
+    source: Source,
+    validation_data: Any,
+    *,
+    label: str | None,
+    columns: Mapping[str, str] | None,
+    on_error: Literal["raise", "skip"],
 ) -> tuple[Source, Source | None]:
     if validation_data is None:
         return source, None
@@ -187,7 +210,7 @@ def _hold_out(
 
 def _row_weights(
     class_weight: Any, source: Source, label: str | None, sample_weight: str | None
-) -> Callable[[Mapping[str, Sequence[Any]]], np.ndarray] | None:
+) -> Callable[[Mapping[str, Any]], np.ndarray] | None:
     if class_weight is None and sample_weight is None:
         return None
     of_class: dict[str, float] = {}
@@ -200,10 +223,13 @@ def _row_weights(
         else:
             unknown = sorted(set(class_weight) - set(counts))
             if unknown:
-                raise ConfigError(f"class_weight: {unknown[0]!r} is not a class of the training data, which has {', '.join(counts)}.")
+                raise ConfigError(
+                    f"class_weight: {unknown[0]!r} is not a class of the training data, which has "
+                    f"{', '.join(counts)}."
+                )
             of_class = {name: float(class_weight.get(name, 1.0)) for name in counts}
 
-    def weights(rows: Mapping[str, Sequence[Any]]) -> np.ndarray:
+    def weights(rows: Mapping[str, Any]) -> np.ndarray:
         result = np.ones(len(next(iter(rows.values()))), np.float32)
         if of_class and label is not None:
             result *= np.array([of_class[str(name)] for name in rows[label]], np.float32)
@@ -215,7 +241,12 @@ def _row_weights(
 
 
 def _make_stepper(
-    task: Task, examples: Examples, metrics: Mapping[str, keras.metrics.Metric], *, precision: str, jit_compile: bool
+    task: Task,
+    examples: Examples,
+    metrics: Mapping[str, keras.metrics.Metric],
+    *,
+    precision: str,
+    jit_compile: bool,
 ) -> Stepper:
     config = task.config.training
     batches = -(-len(examples) // config.batch_size)
@@ -230,7 +261,7 @@ def _make_stepper(
         )
 
     updates = task.updates(make)
-    device.check_loss_scale(precision, [type(update.optimizer).__name__ for update in updates])
+    device.check_loss_scale(precision, [update.optimizer for update in updates])
     return Stepper(
         updates=updates,
         freezing=task.freezing,

@@ -68,7 +68,9 @@ class FreezeReport:
         lines = [f"{'group':<24}{'layers':>7}{'parameters':>14}{'trainable':>14}{'rate factor':>13}"]
         for row in self.rows:
             factor = f"{row.rate_factor:g}" if row.trainable else "-"
-            lines.append(f"{row.group:<24}{row.layers:>7}{row.parameters:>14,}{row.trainable:>14,}{factor:>13}")
+            lines.append(
+                f"{row.group:<24}{row.layers:>7}{row.parameters:>14,}{row.trainable:>14,}{factor:>13}"
+            )
         return "\n".join(lines)
 
 
@@ -95,9 +97,13 @@ class Freezing:
         ConfigError: a layer with weights is in no group or in two.
     """
 
-    def __init__(self, *, models: Mapping[str, keras.Model], groups: Mapping[str, Sequence[keras.Layer]]) -> None:
+    def __init__(
+        self, *, models: Mapping[str, keras.Model], groups: Mapping[str, Sequence[keras.Layer]]
+    ) -> None:
         if not groups:
-            raise ConfigError("layer_groups() returned no group; return at least one, for example {'head': model.layers}.")
+            raise ConfigError(
+                "layer_groups() returned no group; return at least one, for example {'head': model.layers}."
+            )
         self._models = dict(models)
         self.groups = {name: list(layers) for name, layers in groups.items()}
         self.policy: Any = "none"
@@ -112,8 +118,8 @@ class Freezing:
                 for inner in _compat.flatten_layers(layer):
                     if _compat.own_variables(inner) and group_of.setdefault(id(inner), group) != group:
                         raise ConfigError(
-                            f"Layer {inner.path!r} is in the layer groups {group_of[id(inner)]!r} and {group!r}; "
-                            "put it into one of them."
+                            f"Layer {inner.path!r} is in the layer groups {group_of[id(inner)]!r} and "
+                            f"{group!r}; put it into one of them."
                         )
         owners: list[_Owner] = []
         seen: set[int] = set()
@@ -125,8 +131,8 @@ class Freezing:
                     continue
                 if id(layer) not in group_of:
                     raise ConfigError(
-                        f"Layer {layer.path!r} has weights but is in no layer group; add it to one in layer_groups(), "
-                        f"which has {', '.join(self.groups)}."
+                        f"Layer {layer.path!r} has weights but is in no layer group; add it to one in "
+                        f"layer_groups(), which has {', '.join(self.groups)}."
                     )
                 owners.append(_Owner(group_of[id(layer)], layer, tuple(variables)))
         self._owners = owners
@@ -144,7 +150,9 @@ class Freezing:
         """Replaces the frozen set by what `policy` names (see `Task.freeze`)."""
         if isinstance(policy, LoRA):
             if self.lora is not None and policy != self.lora:
-                raise ConfigError(f"The model already has adapters {self.lora}; build the task anew to use {policy}.")
+                raise ConfigError(
+                    f"The model already has adapters {self.lora}; build the task anew to use {policy}."
+                )
             if self.lora is None:
                 policy.enable([layer for name in list(self.groups)[:-1] for layer in self.groups[name]])
                 self.lora = policy
@@ -175,17 +183,24 @@ class Freezing:
     def _resolve(self, policy: Any) -> frozenset[int]:
         names = list(self.groups)
         if isinstance(policy, bool) or policy is None:
-            raise ConfigError(f"freeze: {policy!r} is not a policy; use 'backbone', 'all', 'none', 'norm', a group or a number.")
+            raise ConfigError(
+                f"freeze: {policy!r} is not a policy; use 'backbone', 'all', 'none', 'norm', a group or a "
+                "number."
+            )
         if isinstance(policy, int):
             if not 0 <= policy <= len(names):
-                raise ConfigError(f"freeze: {policy} groups from the input were asked for, but there are {len(names)}.")
+                raise ConfigError(
+                    f"freeze: {policy} groups from the input were asked for, but there are {len(names)}."
+                )
             return self._of_groups(names[:policy])
         if isinstance(policy, (list, tuple, set)):
             return frozenset().union(*(self._resolve(part) for part in policy))
         if callable(policy):
             return self._where(lambda owner: bool(policy(owner.layer)))
         if not isinstance(policy, str):
-            raise ConfigError(f"freeze: {policy!r} is not a policy; use a name, a group, a pattern, a number or a callable.")
+            raise ConfigError(
+                f"freeze: {policy!r} is not a policy; use a name, a group, a pattern, a number or a callable."
+            )
         if policy in self.groups:
             return self._of_groups([policy])
         if policy.isdecimal():
@@ -193,7 +208,9 @@ class Freezing:
         if policy in ("none", "all", "backbone"):
             return self._of_groups({"none": [], "all": names, "backbone": names[:-1]}[policy])
         if policy == "norm":
-            return self._where(lambda owner: isinstance(owner.layer, _NORMALIZATION) or "Norm" in type(owner.layer).__name__)
+            return self._where(
+                lambda owner: isinstance(owner.layer, _NORMALIZATION) or "Norm" in type(owner.layer).__name__
+            )
         return self._matching(policy)
 
     def _matching(self, pattern: str) -> frozenset[int]:
@@ -218,19 +235,25 @@ class Freezing:
         return self._where(lambda owner: owner.group in chosen)
 
     def _where(self, test: Callable[[_Owner], bool]) -> frozenset[int]:
-        return frozenset(id(variable) for owner in self._owners if test(owner) for variable in owner.variables)
+        return frozenset(
+            id(variable) for owner in self._owners if test(owner) for variable in owner.variables
+        )
 
     def frozen_in(self, epoch: int, unfreeze: Unfreeze | None) -> frozenset[int]:
-        """Returns the ids of the variables frozen in `epoch`: the policy's, less the groups released so far."""
+        """Returns the ids of the variables frozen in `epoch`: the policy's, less groups released by then."""
         if unfreeze is None:
             return self.frozen
         if self.lora is not None:
-            raise ConfigError("LoRA keeps its base frozen: leave out unfreeze, or freeze('backbone') instead of LoRA.")
+            raise ConfigError(
+                "LoRA keeps its base frozen: leave out unfreeze, or freeze('backbone') instead of LoRA."
+            )
         frozen = self.frozen or self._resolve("backbone")
         affected = [name for name in self.groups if frozen & self._of_groups([name])]
         return frozen - self._of_groups(unfreeze.released(epoch=epoch, frozen=affected))
 
-    def trainable(self, frozen: frozenset[int], *, models: Sequence[keras.Model] | None = None) -> list[keras.Variable]:
+    def trainable(
+        self, frozen: frozenset[int], *, models: Sequence[keras.Model] | None = None
+    ) -> list[keras.Variable]:
         """Returns the variables of `models` (all, if None) that are not in `frozen`."""
         inside = None
         if models is not None:
@@ -249,7 +272,7 @@ class Freezing:
             variable.trainable = id(variable) not in frozen
 
     def frozen_layers(self, frozen: frozenset[int]) -> set[int]:
-        """Returns the ids of the layers that are wholly frozen, weightless members of frozen groups included."""
+        """Returns the ids of the layers that are wholly frozen, with weightless members of frozen groups."""
         result: set[int] = set()
         trainable_owner = {id(o.layer) for o in self._owners if any(id(v) not in frozen for v in o.variables)}
         frozen_owner = {id(o.layer) for o in self._owners} - trainable_owner
@@ -269,7 +292,9 @@ class Freezing:
         factors = layerwise.factor_of(list(self.groups))
         return {key: factors[group] for key, group in self.group_of().items() if factors[group] != 1.0}
 
-    def report(self, frozen: frozenset[int] | None = None, layerwise: Layerwise | None = None) -> FreezeReport:
+    def report(
+        self, frozen: frozenset[int] | None = None, layerwise: Layerwise | None = None
+    ) -> FreezeReport:
         """Returns the state as a table."""
         frozen = self.frozen if frozen is None else frozen
         factors = layerwise.factor_of(list(self.groups)) if layerwise else dict.fromkeys(self.groups, 1.0)

@@ -22,7 +22,7 @@ from kerasft.training.progress import Bar, Reporter, format_logs
 from kerasft.training.run import Run
 from kerasft.training.schedules import Unfreeze
 from kerasft.training.state import TrainingState, is_better
-from kerasft.training.step import Stepper, StepKind
+from kerasft.training.step import StepKind, Stepper
 
 if TYPE_CHECKING:
     from kerasft.task import Task
@@ -98,7 +98,12 @@ class Loop:
         batches = -(-len(self._examples) // self._config.batch_size)
         self._model = model
         connected = keras.callbacks.CallbackList(
-            list(callbacks), add_history=True, model=model, verbose=0, epochs=self._config.epochs, steps=batches
+            list(callbacks),
+            add_history=True,
+            model=model,
+            verbose=0,
+            epochs=self._config.epochs,
+            steps=batches,
         )
         self.history: keras.callbacks.History = model.history
         return connected
@@ -146,12 +151,14 @@ class Loop:
                 self._call(first, group, kind, bar)
                 if guard.received is not None:
                     self._stop(guard.received.name)
-                if self.state.checkpoint_due(self._config.checkpoint_every) and self.state.batch < len(batches):
+                if self.state.checkpoint_due(self._config.checkpoint_every) and self.state.batch < len(
+                    batches
+                ):
                     self._save()
         self._end_epoch(epoch, title)
 
     def _calls(self, batches: list[np.ndarray]) -> Iterator[tuple[int, list[np.ndarray], StepKind]]:
-        """Yields the steps of the epoch that are not yet done, those that one compiled call can run together."""
+        """Yields the steps of the epoch that are not yet done, together those that one call can run."""
         size = self._config.steps_per_call
         group: list[np.ndarray] = []
         first = self.state.batch
@@ -161,8 +168,10 @@ class Loop:
             group.append(batches[index])
             following = None
             if index + 1 < len(batches):
-                following = self._stepper.kind(step=step + index + 1, batch=index + 1, last=index + 2 == len(batches))
-            # Groups end at multiples of `size` wherever a resumed run starts, so padding, and so rounding, is the same.
+                following = self._stepper.kind(
+                    step=step + index + 1, batch=index + 1, last=index + 2 == len(batches)
+                )
+            # Groups end at multiples of `size` wherever a resumed run starts: same padding, same rounding.
             if (index + 1) % size == 0 or following != kind or len(batches[index + 1]) != len(batches[index]):
                 yield first, group, kind
                 group, first = [], index + 1
@@ -173,10 +182,10 @@ class Loop:
         stacked = self._config.steps_per_call > 1
         batch = self._examples.stacked(group) if stacked else self._examples.batch(group[0])
         losses = self._stepper.run(batch, kind, spec=self._examples.spec(), stacked=stacked)
-        for row, indices in zip(losses, group):
+        for row, indices in zip(losses, group, strict=True):
             self._guard(row, kind)
             names = [self._stepper.updates[i].name for i in kind.due]
-            self.state.add_losses(dict(zip(names, row.tolist())), examples=len(indices))
+            self.state.add_losses(dict(zip(names, row.tolist(), strict=True)), examples=len(indices))
         self._end_movement_check()
         bar.update(self.state.examples, lambda: {**self._losses(), **read_metrics(self._metrics)})
         logs = {**self._losses(), **read_metrics(self._metrics)} if self._batch_logs else self._losses()
@@ -189,16 +198,25 @@ class Loop:
         return {f"{name}_loss": value for name, value in means.items()}
 
     def _guard(self, losses: np.ndarray, kind: StepKind) -> None:
-        for loss, position in zip(losses, kind.due):
+        for loss, position in zip(losses, kind.due, strict=True):
             if not np.isfinite(loss):
-                self._fail(f"The loss of update {self._stepper.updates[position].name!r} became {loss}")
+                name, where = self._stepper.updates[position].name, self._where(self.state.step + 1)
+                self._fail(f"The loss of update {name!r} became {loss} at {where}")
+
+    def _where(self, step: int) -> str:
+        """Returns "step 7 (epoch 2)", both counted from 1."""
+        batches = -(-len(self._examples) // self._config.batch_size)
+        return f"step {step} (epoch {-(-step // batches)})"
 
     def _fail(self, what: str) -> None:
         kept = self._run.checkpoints.steps() if self._run else []
-        good = f"the last good checkpoint is {self._run.checkpoints.path(kept[-1])}" if self._run and kept else "nothing was saved"
+        good = (
+            f"the last good checkpoint is {self._run.checkpoints.path(kept[-1])}"
+            if self._run and kept
+            else "nothing was saved"
+        )
         raise TrainingError(
-            f"{what} at step {self.state.step + 1} (epoch {self.state.epoch + 1}); {good}. "
-            "Lower learning_rate, set clip_norm, or look for NaN and Inf in the data."
+            f"{what}; {good}. Lower learning_rate, set clip_norm, or look for NaN and Inf in the data."
         )
 
     def _enter_phase(self, epoch: int) -> None:
@@ -213,7 +231,7 @@ class Loop:
             self._reporter.say(self._task.freezing.report(frozen, self._task.layerwise))
 
     def _find_prefix(self, frozen: frozenset[int], epoch: int) -> str:
-        """Makes the frozen prefix run in inference mode, from the cache where that pays; returns the step's variant."""
+        """Lets a frozen prefix run in inference mode, cached where that pays; returns a step variant."""
         self._task.forward_through(None)
         for examples in (self._examples, self._validation):
             if examples is not None:
@@ -268,7 +286,9 @@ class Loop:
         if self._check_pending and self._movement is None:
             rates = [float(keras.ops.convert_to_numpy(o.learning_rate)) for o in self._stepper.optimizers]
             if all(rate > 0 for rate in rates):
-                self._movement = MovementCheck(freezing=self._task.freezing, frozen=self._frozen or frozenset())
+                self._movement = MovementCheck(
+                    freezing=self._task.freezing, frozen=self._frozen or frozenset()
+                )
                 self._applied = self._stepper.applied
 
     def _end_movement_check(self) -> None:
@@ -304,7 +324,8 @@ class Loop:
             return
         if self.monitor not in logs:
             warnings.warn(
-                f"The monitored metric {self.monitor!r} is not among {', '.join(logs)}; the best checkpoint follows val_loss.",
+                f"The monitored metric {self.monitor!r} is not among {', '.join(logs)}; the best checkpoint "
+                "follows val_loss.",
                 stacklevel=2,
             )
             self.monitor = "val_loss"
@@ -318,17 +339,21 @@ class Loop:
             return
         broken = self.state.first_not_finite()
         if broken is not None:
-            self._fail(f"The weights {broken} became NaN or Inf")
+            self._fail(f"The weights {broken} became NaN or Inf by {self._where(self.state.step)}")
         self.state.save(self._run.checkpoints, self.history)
 
     def _stop(self, signal_name: str) -> None:
         self._save()
         self._callbacks.on_train_end()
         if self._run is None:
-            raise Interrupted(f"{signal_name} stopped training at step {self.state.step}; nothing was saved without a run_dir.")
+            raise Interrupted(
+                f"{signal_name} stopped training at step {self.state.step}; nothing was saved, for "
+                "want of a run_dir."
+            )
         raise Interrupted(
-            f"{signal_name} stopped training at step {self.state.step} (epoch {self.state.epoch + 1}); all of it is saved in "
-            f"{self._run.folder}: the same command with resume='auto' (--resume auto) goes on from there."
+            f"{signal_name} stopped training at step {self.state.step} (epoch {self.state.epoch + 1}); all "
+            f"of it is saved in {self._run.folder}: the same command with resume='auto' (--resume auto) goes "
+            "on from there."
         )
 
 

@@ -32,7 +32,7 @@ class MovementCheck:
         trains: dict[str, bool] = {}
         moved: dict[str, bool] = {}
         leaked: list[str] = []
-        for variable, before in zip(self._freezing.variables, self._before):
+        for variable, before in zip(self._freezing.variables, self._before, strict=True):
             group = groups[id(variable)]
             changed = not np.array_equal(variable.numpy(), before)
             if id(variable) in self._frozen:
@@ -47,7 +47,10 @@ class MovementCheck:
             for group in trains
             if not moved[group]
         ]
-        sentences += [f"{what} is frozen, but step {step} moved it; something outside the updates assigns it." for what in leaked]
+        sentences += [
+            f"{what} is frozen, but step {step} moved it; something outside the updates assigns it."
+            for what in leaked
+        ]
         for sentence in sentences:
             warnings.warn(sentence, MovementWarning, stacklevel=3)
         return sentences

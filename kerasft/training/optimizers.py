@@ -43,7 +43,9 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step: Any) -> tf.Tensor:
         step = tf.cast(step, tf.float32)
         warmup = tf.constant(float(self.warmup_steps))
-        progress = tf.clip_by_value((step - warmup) / max(1.0, self.total_steps - self.warmup_steps), 0.0, 1.0)
+        progress = tf.clip_by_value(
+            (step - warmup) / max(1.0, self.total_steps - self.warmup_steps), 0.0, 1.0
+        )
         if self.shape == "constant":
             factor = tf.ones_like(step)
         elif self.shape == "linear":
@@ -71,7 +73,9 @@ def make_learning_rate(config: TrainingConfig, *, total_steps: int) -> Any:
         return rate
     peak = rate.learning_rate if isinstance(rate, Layerwise) else rate
     if not isinstance(peak, float):
-        raise ConfigError(f"learning_rate: {rate!r} is neither a number, a kerasft.Layerwise nor a Keras schedule.")
+        raise ConfigError(
+            f"learning_rate: {rate!r} is neither a number, a kerasft.Layerwise nor a Keras schedule."
+        )
     warmup = int(config.warmup if config.warmup >= 1 else config.warmup * total_steps)
     if config.schedule == "constant" and not warmup:
         return peak
@@ -114,7 +118,7 @@ def make_optimizer(
 def _from_name(
     name: str, config: TrainingConfig, *, variables: Sequence[keras.Variable], total_steps: int
 ) -> keras.optimizers.Optimizer:
-    classes = {
+    classes: dict[str, Any] = {
         key.lower(): value
         for key, value in vars(keras.optimizers).items()
         if inspect.isclass(value)
@@ -122,7 +126,9 @@ def _from_name(
         and value not in (keras.optimizers.Optimizer, keras.optimizers.LossScaleOptimizer)
     }
     if name.lower() not in classes:
-        raise ConfigError(f"optimizer: there is no {name!r}; {suggestion(name.lower(), classes, noun='optimizers')}.")
+        raise ConfigError(
+            f"optimizer: there is no {name!r}; {suggestion(name.lower(), classes, noun='optimizers')}."
+        )
     arguments: dict[str, Any] = {"learning_rate": make_learning_rate(config, total_steps=total_steps)}
     if config.weight_decay is not None:
         arguments["weight_decay"] = config.weight_decay
@@ -140,8 +146,8 @@ def _refuse_duplicates(optimizer: keras.optimizers.Optimizer) -> None:
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     if inner.gradient_accumulation_steps:
         raise ConfigError(
-            f"optimizer: {inner.name} has gradient_accumulation_steps={inner.gradient_accumulation_steps}, which loses the "
-            "tail of an epoch; leave it out and pass accumulate= instead."
+            f"optimizer: {inner.name} has gradient_accumulation_steps={inner.gradient_accumulation_steps}, "
+            "which loses the tail of an epoch; leave it out and pass accumulate= instead."
         )
     if inner.use_ema:
         raise ConfigError(f"optimizer: {inner.name} has use_ema=True; leave it out and pass ema= instead.")

@@ -81,7 +81,9 @@ class Bar:
         self._progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._progress.stop()
 
     def update(self, done: int, logs: Callable[[], Mapping[str, float]] = dict) -> None:
@@ -89,12 +91,15 @@ class Bar:
         if self._first is None:
             self._first = done
         now = time.monotonic()
-        if not self._visible or (now - self._drawn < _REFRESH_SECONDS and done < (self._progress.tasks[0].total or 0)):
+        if not self._visible or (
+            now - self._drawn < _REFRESH_SECONDS and done < (self._progress.tasks[0].total or 0)
+        ):
             return
         self._drawn = now
         speed = (done - self._first) / max(now - self._began, 1e-9)
         self._progress.update(
-            self._task, completed=done, logs=format_logs(logs()), speed=f"{speed:,.0f} {self._unit}/s" if speed else ""
+            self._task,
+            completed=done,
+            logs=format_logs(logs()),
+            speed=f"{speed:,.0f} {self._unit}/s" if speed else "",
         )
-
-

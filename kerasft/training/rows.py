@@ -86,7 +86,7 @@ class RowStore:
     """Named columns of rows with random access.
 
     Args:
-        memory_limit: Bytes held in memory; what exceeds it goes to a temporary folder, deleted with the store.
+        memory_limit: Bytes held in memory; more goes to a temporary folder, deleted with the store.
 
     Example:
         >>> store = RowStore(memory_limit=1 << 20)
@@ -150,7 +150,7 @@ class RowStore:
         return (None, *column.row_shape), column.dtype
 
     def lengths(self) -> np.ndarray | None:
-        """Returns the longest variable-length column of each row, int64 `[rows]`, or None if all are fixed."""
+        """Returns the length of each row's longest variable column, int64 `[rows]`; None if there is none."""
         variable = [column.lengths for column in self._columns.values() if isinstance(column, _Variable)]
         return np.max(variable, axis=0) if variable else None
 

@@ -18,8 +18,8 @@ _MANIFEST = "run.json"
 class Run:
     """Files of a run.
 
-    run.json (task, config, freeze state), assets/ (vocabulary and the like), checkpoints/, history.json and .csv,
-    tensorboard/, report.html.
+    run.json (task, config, freeze state), assets/ (vocabulary and the like), checkpoints/, history.json and
+    history.csv, tensorboard/, report.html.
 
     Args:
         folder: The run folder; made when something is written.
@@ -73,7 +73,9 @@ class Run:
         table = csv.writer(text)
         table.writerow(["epoch", *history])
         for i, epoch in enumerate(epochs):
-            table.writerow([epoch + 1, *(column[i] if i < len(column) else "" for column in history.values())])
+            table.writerow(
+                [epoch + 1, *(column[i] if i < len(column) else "" for column in history.values())]
+            )
         encoded = text.getvalue().encode()
         write_atomically(self.folder / "history.csv", lambda file: file.write(encoded))
 

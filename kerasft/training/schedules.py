@@ -42,13 +42,21 @@ class Layerwise:
         """Returns the rate factor of each group, `groups` being ordered from input to head."""
         unknown = sorted(set(self.factors) - set(groups))
         if unknown:
-            raise ConfigError(f"Layerwise: no layer group named {unknown[0]!r}; the groups are {', '.join(groups)}.")
+            raise ConfigError(
+                f"Layerwise: no layer group named {unknown[0]!r}; the groups are {', '.join(groups)}."
+            )
         top = len(groups) - 1
         return {name: float(self.factors.get(name, self.decay ** (top - i))) for i, name in enumerate(groups)}
 
     def get_config(self) -> dict[str, Any]:
         """Returns a JSON-able form that `from_config` reads."""
-        return {self.marker: {"learning_rate": self.learning_rate, "decay": self.decay, "factors": dict(self.factors)}}
+        return {
+            self.marker: {
+                "learning_rate": self.learning_rate,
+                "decay": self.decay,
+                "factors": dict(self.factors),
+            }
+        }
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Layerwise:
@@ -100,7 +108,8 @@ class Milestones:
         for epoch, count in self.at.items():
             if epoch < 0 or not (count == "all" or (isinstance(count, int) and count >= 0)):
                 raise ConfigError(
-                    f"Milestones: epoch {epoch!r} maps to {count!r}; give an epoch from 0 and a number of groups or 'all'."
+                    f"Milestones: epoch {epoch!r} maps to {count!r}; give an epoch from 0 and a number of "
+                    "groups or 'all'."
                 )
 
     def released(self, *, epoch: int, frozen: Sequence[str]) -> tuple[str, ...]:
@@ -137,7 +146,9 @@ def parse_unfreeze(text: str | Unfreeze | None) -> Unfreeze | None:
             return Gradual(every=int(rest or 1))
         if kind == "milestones":
             pairs = [part.split("=") for part in rest.split(",")]
-            return Milestones(at={int(epoch): "all" if count == "all" else int(count) for epoch, count in pairs})
+            return Milestones(
+                at={int(epoch): "all" if count == "all" else int(count) for epoch, count in pairs}
+            )
     except ValueError:
         pass
     raise ConfigError(f"unfreeze: {text!r} is neither 'gradual:EPOCHS' nor 'milestones:EPOCH=GROUPS,...'.")

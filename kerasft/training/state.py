@@ -38,11 +38,14 @@ def assign(variables: Mapping[str, Any], checkpoint: Checkpoint) -> None:
     for name, variable in variables.items():
         array = checkpoint.arrays.get(name)
         if array is None:
-            raise TrainingError(f"{checkpoint.path} has no {name!r} ({_path(variable)}): it was made from another model or config.")
+            raise TrainingError(
+                f"{checkpoint.path} has no {name!r} ({_path(variable)}): it was made from another model or "
+                "config."
+            )
         if tuple(array.shape) != tuple(variable.shape):
             raise TrainingError(
-                f"{checkpoint.path} holds {name!r} ({_path(variable)}) with shape {tuple(array.shape)}, but the model has "
-                f"{tuple(variable.shape)}: it was made from another model or config."
+                f"{checkpoint.path} holds {name!r} ({_path(variable)}) with shape {tuple(array.shape)}, but "
+                f"the model has {tuple(variable.shape)}: it was made from another model or config."
             )
     for name, variable in variables.items():
         variable.assign(checkpoint.arrays[name])
@@ -130,7 +133,9 @@ class TrainingState:
         for i, callback in enumerate(self._callbacks):
             plain, held = _callback_state(callback)
             attributes.append(plain)
-            arrays |= {f"callback/{i}/{name}/{j}": a for name, parts in held.items() for j, a in enumerate(parts)}
+            arrays |= {
+                f"callback/{i}/{name}/{j}": a for name, parts in held.items() for j, a in enumerate(parts)
+            }
         state = {
             "epoch": self.epoch,
             "batch": self.batch,
@@ -171,7 +176,7 @@ class TrainingState:
             return
         state = self._restored.state
         history.history, history.epoch = state["history"], state["history_epochs"]
-        for i, (callback, attributes) in enumerate(zip(self._callbacks, state["callbacks"])):
+        for i, (callback, attributes) in enumerate(zip(self._callbacks, state["callbacks"], strict=False)):
             for name, value in attributes.items():
                 setattr(callback, name, value)
             held: dict[str, list[np.ndarray]] = {}

@@ -79,7 +79,9 @@ class Stepper:
         if accumulate > 1:
             for i, update in enumerate(self.updates):
                 for variable in freezing.trainable(frozenset(), models=update.models):
-                    self._accumulators[i, id(variable)] = tf.Variable(tf.zeros(variable.shape), trainable=False)
+                    self._accumulators[i, id(variable)] = tf.Variable(
+                        tf.zeros(variable.shape), trainable=False
+                    )
         self.average = Average(models=self._models(), momentum=ema) if ema is not None else None
 
     def _models(self) -> list[keras.Model]:
@@ -87,7 +89,9 @@ class Stepper:
 
     def _build_optimizers(self) -> None:
         for optimizer in self.optimizers:
-            models = [model for update in self.updates if update.optimizer is optimizer for model in update.models]
+            models = [
+                model for update in self.updates if update.optimizer is optimizer for model in update.models
+            ]
             if not optimizer.built:
                 optimizer.build(self._freezing.trainable(frozenset(), models=models))
                 optimizer.built = True
@@ -110,11 +114,13 @@ class Stepper:
         self._freezing.apply(frozen)
         for update in self.updates:
             if not self._freezing.trainable(frozen, models=update.models):
-                raise TrainingError(f"Nothing would train in the update {update.name!r}: every layer group is frozen.")
+                raise TrainingError(
+                    f"Nothing would train in the update {update.name!r}: every layer group is frozen."
+                )
         self._frozen, self.variant = frozen, variant
 
     def kind(self, *, step: int, batch: int, last: bool) -> StepKind:
-        """Returns what kind of step the `step`-th is, its batch being the `batch`-th of the epoch (both from 0)."""
+        """Returns the kind of the `step`-th step, with the `batch`-th batch of its epoch (both from 0)."""
         due = tuple(i for i, update in enumerate(self.updates) if update.is_due(step=step))
         return StepKind(due, last or (batch + 1) % self._accumulate == 0)
 
@@ -124,7 +130,7 @@ class Stepper:
         Args:
             batch: Arrays `[batch, ...]`, or `[steps, batch, ...]` if `stacked`.
             kind: From `kind`, the same for all steps.
-            spec: `tf.TensorSpec` of one batch, unknown dimensions being None, so that one trace serves all shapes.
+            spec: `tf.TensorSpec` of one batch, None where sizes differ, so that one trace serves all shapes.
             stacked: Whether there is a leading axis of steps.
 
         Returns:
@@ -167,7 +173,9 @@ class Stepper:
 
         return steps
 
-    def _update(self, position: int, batch: Batch, trainable: list[keras.Variable], *, apply: bool) -> tf.Tensor:
+    def _update(
+        self, position: int, batch: Batch, trainable: list[keras.Variable], *, apply: bool
+    ) -> tf.Tensor:
         update = self.updates[position]
         values = [variable.value for variable in trainable]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -176,9 +184,11 @@ class Stepper:
             loss, outputs = result if isinstance(result, tuple) else (result, None)
             scaled = update.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, values)
-        pairs = [(g, variable) for g, variable in zip(gradients, trainable) if g is not None]
+        pairs = [(g, variable) for g, variable in zip(gradients, trainable, strict=True) if g is not None]
         if not pairs:
-            raise TrainingError(f"The loss of update {update.name!r} does not depend on anything that trains.")
+            raise TrainingError(
+                f"The loss of update {update.name!r} does not depend on anything that trains."
+            )
         if self._accumulate > 1:
             pairs = self._accumulated(position, pairs, batch, apply=apply)
         if apply:
@@ -193,7 +203,9 @@ class Stepper:
         examples = self._examples[position]
         size = tf.cast(tf.shape(tf.nest.flatten(batch.features)[0])[0], tf.float32)
         examples.assign_add(size)
-        sums = [(self._accumulators[position, id(variable)], gradient, variable) for gradient, variable in pairs]
+        sums = [
+            (self._accumulators[position, id(variable)], gradient, variable) for gradient, variable in pairs
+        ]
         for total, gradient, _ in sums:
             total.assign_add(tf.cast(tf.convert_to_tensor(gradient), tf.float32) * size)
         if not apply:
@@ -207,9 +219,9 @@ class Stepper:
     def _apply(self, optimizer: keras.optimizers.Optimizer, pairs: list[tuple[Any, keras.Variable]]) -> None:
         slowed = [(v, self._rate_factors[id(v)]) for _, v in pairs if id(v) in self._rate_factors]
         before = [tf.identity(variable.value) for variable, _ in slowed]
-        gradients, variables = zip(*pairs)
+        gradients, variables = zip(*pairs, strict=True)
         optimizer.apply(list(gradients), list(variables))
-        for (variable, factor), old in zip(slowed, before):
+        for (variable, factor), old in zip(slowed, before, strict=True):
             variable.assign(old + factor * (variable.value - old))
 
     def state(self) -> dict[str, Any]:
@@ -225,7 +237,7 @@ class Stepper:
 
     @property
     def applied(self) -> int:
-        """How many times gradients moved the weights (fewer than steps under accumulation or float16 overflow)."""
+        """How often gradients moved the weights: less than steps under accumulation and float16 overflow."""
         return int(self.updates[0].optimizer.iterations.numpy())
 
 
@@ -245,17 +257,19 @@ class Average:
 
     def __init__(self, *, models: Sequence[keras.Model], momentum: float) -> None:
         self._momentum = momentum
-        self._weights = [weight for model in models for weight in model.weights if weight.dtype.startswith("float")]
+        self._weights = [
+            weight for model in models for weight in model.weights if weight.dtype.startswith("float")
+        ]
         self._averages = [tf.Variable(weight.value, trainable=False) for weight in self._weights]
 
     def update(self) -> None:
         """Moves the averages towards the weights (in the graph)."""
-        for average, weight in zip(self._averages, self._weights):
+        for average, weight in zip(self._averages, self._weights, strict=True):
             average.assign_sub((1.0 - self._momentum) * (average - tf.cast(weight.value, average.dtype)))
 
     def swap(self) -> None:
         """Exchanges weights and averages; twice leaves all as it was."""
-        for average, weight in zip(self._averages, self._weights):
+        for average, weight in zip(self._averages, self._weights, strict=True):
             held = weight.numpy()
             weight.assign(average)
             average.assign(held)

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from kerasft.errors import TrainingError
+
 
 class Batch(NamedTuple):
     """Encoded examples, as a step receives them.
@@ -69,13 +71,17 @@ def weighted_mean(losses: tf.Tensor, sample_weight: tf.Tensor | None) -> tf.Tens
         sample_weight: float32 `[batch]` or None.
 
     Raises:
-        ValueError: a scalar loss cannot be weighted.
+        TrainingError: a scalar loss cannot be weighted, or the losses have another shape.
     """
     losses = tf.cast(losses, tf.float32)
     if losses.shape.rank == 0:
         if sample_weight is not None:
-            raise ValueError("Sample or class weights need per-example losses: return [batch] from Task.loss, not a scalar.")
+            raise TrainingError(
+                "Sample and class weights need per-example losses: return [batch] from Task.loss, no scalar."
+            )
         return losses
     if losses.shape.rank != 1:
-        raise ValueError(f"Task.loss must return a scalar or one loss per example [batch], not shape {losses.shape}.")
+        raise TrainingError(
+            f"Task.loss must return a scalar or one loss per example [batch], not shape {losses.shape}."
+        )
     return tf.reduce_mean(losses if sample_weight is None else losses * sample_weight)

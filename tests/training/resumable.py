@@ -16,7 +16,8 @@ BATCH = 8
 
 
 def train(folder: str, kill_at: int | None) -> None:
-    """Trains with dropout, accumulation, EMA, cosine, shuffling and unfreezing together; kills itself after `kill_at` steps."""
+    """Trains with dropout, accumulation, EMA, cosine, shuffling and unfreezing; dies at step `kill_at`."""
+
     class Kill(keras.callbacks.Callback):
         done = 0
 

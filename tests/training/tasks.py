@@ -134,7 +134,10 @@ def words(count: int = 64, *, seed: int = 0, shortest: int = 1) -> dict[str, lis
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, 2, count)
     texts = [
-        "".join(chr(97 + 13 * label + letter) for letter in generator.integers(0, 13, generator.integers(shortest, 13)))
+        "".join(
+            chr(97 + 13 * label + letter)
+            for letter in generator.integers(0, 13, generator.integers(shortest, 13))
+        )
         for label in labels
     ]
     return {"text": texts, "label": ["ab"[label] for label in labels]}

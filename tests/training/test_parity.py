@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from tasks import Points, Words, points, words
 
-from kerasft.training.examples import Examples
 from kerasft.data import open_source
+from kerasft.training.examples import Examples
 
 STEPS = 20
 BATCH = 8
@@ -61,7 +61,7 @@ OPTIMIZERS = {
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize(
     ("task", "rows"),
-    # Strings of one length: `fit` pads all data alike, and dropout draws as many numbers as there are positions.
+    # Strings of one length: `fit` pads all data alike, and dropout draws a number for each position.
     [(Points, points(STEPS * BATCH)), (Words, words(STEPS * BATCH, shortest=12))],
     ids=["dense", "lstm"],
 )
@@ -73,10 +73,35 @@ def test_loop_gives_the_losses_of_fit(task, rows, optimizer):
     assert expected[0] != pytest.approx(expected[-1], abs=1e-3)
 
 
+def test_loss_and_validation_loss_hold_the_losses_of_the_model_as_in_fit():
+    class Regularized(Points):
+        def build_model(self):
+            model = super().build_model()
+            model.get_layer("second").kernel.regularizer = keras.regularizers.L2(0.1)
+            return model
+
+    rows, held_out = points(32), points(16, seed=9)
+    task = Regularized(seed=3)
+    task.build()
+    features, targets = (
+        [np.stack([data["x"], data["y"]], axis=-1), np.array(data["label"], int)] for data in (rows, held_out)
+    )
+    task.model.compile("sgd", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    expected = task.model.fit(*features, validation_data=targets, batch_size=BATCH, shuffle=False, verbose=0)
+    options = {"epochs": 1, "batch_size": BATCH, "shuffle": False, "optimizer": "sgd", "learning_rate": 0.01}
+    actual = Regularized(seed=3).finetune(rows, validation_data=held_out, verbose="quiet", **options)
+    for name, values in expected.history.items():
+        assert actual.history[name] == pytest.approx(values, abs=1e-5)
+    plain = Points(seed=3).finetune(rows, validation_data=held_out, verbose="quiet", **options)
+    assert plain.history["val_loss"][0] < actual.history["val_loss"][0] - 0.1
+
+
 def test_class_weights_are_those_of_fit():
     weights = {"0": 0.5, "1": 2.0, "2": 1.0}
     rows = points(STEPS * BATCH)
-    expected = losses_of_fit(Points(seed=3), rows, "sgd", class_weight={int(k): v for k, v in weights.items()})
+    expected = losses_of_fit(
+        Points(seed=3), rows, "sgd", class_weight={int(k): v for k, v in weights.items()}
+    )
     actual = losses_of_loop(Points(seed=3), rows, "sgd", class_weight=weights, learning_rate=0.01)
     np.testing.assert_allclose(actual, expected, atol=1e-5)
     unweighted = losses_of_loop(Points(seed=3), rows, "sgd", learning_rate=0.01)

@@ -16,7 +16,7 @@ from kerasft.training.run import Run
 
 @pytest.fixture(scope="module")
 def processes():
-    """Real processes that start quickly: they are forked from one that has imported TensorFlow but not used it."""
+    """Real processes that start quickly: forked from one that has imported TensorFlow but not used it."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["resumable"])
 

@@ -1,0 +1,231 @@
+"""Variants of the small tasks whose models are built in a particular way."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+from tasks import Points, Words
+
+import kerasft
+from kerasft import TaskConfig, Update
+
+
+class Nested(Points):
+    """`Points` with a functional backbone inside the model, dropout and batch normalisation in it."""
+
+    name = "test-nested"
+
+    def build_model(self):
+        x = keras.Input((2,), name="point")
+        hidden = keras.layers.Dense(8, activation="tanh", name="low")(x)
+        hidden = keras.layers.BatchNormalization(name="norm")(hidden)
+        hidden = keras.layers.Dropout(self.config.dropout, name="drop")(hidden)
+        hidden = keras.layers.Dense(8, activation="tanh", name="high")(hidden)
+        self.backbone = keras.Model(x, hidden, name="backbone")
+        inputs = keras.Input((2,), name="point")
+        return keras.Model(inputs, keras.layers.Dense(3, name="head")(self.backbone(inputs)))
+
+    def layer_groups(self, model):
+        low = [self.backbone.get_layer(name) for name in ("low", "norm", "drop")]
+        return {"low": low, "high": [self.backbone.get_layer("high")], "head": [model.get_layer("head")]}
+
+
+class Attention(Points):
+    """`Points` as a sequence of two numbers: attention, an EinsumDense, a batch-normalised head."""
+
+    name = "test-attention"
+
+    def build_model(self):
+        inputs = keras.Input((2,), name="point")
+        hidden = keras.layers.Reshape((2, 1))(inputs)
+        hidden = keras.layers.EinsumDense("abc,cd->abd", (None, 6), bias_axes="d", name="lift")(hidden)
+        hidden = keras.layers.MultiHeadAttention(2, 3, name="attention")(hidden, hidden)
+        hidden = keras.layers.Flatten()(hidden)
+        hidden = keras.layers.Dense(8, activation="relu", name="mix")(hidden)
+        hidden = keras.layers.BatchNormalization(name="head_norm")(hidden)
+        return keras.Model(inputs, keras.layers.Dense(3, name="head")(hidden))
+
+    def layer_groups(self, model):
+        members = {
+            "lift": ["lift"],
+            "attention": ["attention"],
+            "mix": ["mix"],
+            "head": ["head_norm", "head"],
+        }
+        return {group: [model.get_layer(name) for name in names] for group, names in members.items()}
+
+
+class Subclassed(Points):
+    """`Points` with a model that is plain Python, with no graph to look into."""
+
+    name = "test-subclassed"
+
+    def build_model(self):
+        class Network(keras.Model):
+            def __init__(self):
+                super().__init__()
+                self.low = keras.layers.Dense(8, activation="relu", name="low")
+                self.norm = keras.layers.BatchNormalization(center=False, scale=False, name="norm")
+                self.head = keras.layers.Dense(3, name="head")
+
+            def call(self, inputs, training=False):
+                return self.head(self.norm(self.low(inputs), training=training))
+
+        model = Network()
+        model(tf.zeros([1, 2]))
+        return model
+
+    def layer_groups(self, model):
+        return {"low": [model.low, model.norm], "head": [model.head]}
+
+
+class AlwaysNoisy(keras.layers.Layer):
+    """Scales its input and adds noise, in inference too."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.generator = keras.random.SeedGenerator()
+
+    def build(self, shape):
+        self.scale = self.add_weight(name="scale", shape=shape[1:], initializer="ones")
+
+    def call(self, inputs):
+        return inputs * self.scale + keras.random.normal(tf.shape(inputs), seed=self.generator)
+
+
+class Noisy(Points):
+    """`Points` behind a layer that is never deterministic."""
+
+    name = "test-noisy"
+
+    def build_model(self):
+        inputs = keras.Input((2,), name="point")
+        hidden = AlwaysNoisy(name="noise")(inputs)
+        return keras.Model(inputs, keras.layers.Dense(3, name="head")(hidden))
+
+    def layer_groups(self, model):
+        return {name: [model.get_layer(name)] for name in ("noise", "head")}
+
+
+class Unmasked(Words):
+    """`Words` whose head averages over all positions, padding included."""
+
+    name = "test-unmasked"
+
+    def build_model(self):
+        ids = keras.Input((None,), dtype="int32", name="ids")
+        hidden = keras.layers.Embedding(257, 8, name="embed")(ids)
+        hidden = keras.layers.GlobalAveragePooling1D()(hidden)
+        return keras.Model(ids, keras.layers.Dense(2, name="head")(hidden))
+
+    def layer_groups(self, model):
+        return {name: [model.get_layer(name)] for name in ("embed", "head")}
+
+
+class Disconnected(Points):
+    """`Points` with a layer group that the loss does not depend on."""
+
+    name = "test-disconnected"
+
+    def build_model(self):
+        inputs = keras.Input((2,), name="point")
+        aside = keras.layers.Dense(3, name="aside")(inputs)
+        outputs = keras.layers.Dense(3, name="head")(inputs)
+        return keras.Model(inputs, outputs + keras.ops.stop_gradient(aside))
+
+    def layer_groups(self, model):
+        return {name: [model.get_layer(name)] for name in ("aside", "head")}
+
+
+class Latent(keras.layers.Layer):
+    """Draws one latent vector for each example of its input; the random state is the layer's own."""
+
+    def __init__(self, size, **kwargs):
+        super().__init__(**kwargs)
+        self.size = size
+        self.generator = keras.random.SeedGenerator()
+
+    def call(self, inputs):
+        return keras.random.normal((tf.shape(inputs)[0], self.size), seed=self.generator)
+
+
+class GanConfig(TaskConfig):
+    """Config of `Gan`."""
+
+    every: int = 2
+
+
+@kerasft.register("test-gan")
+class Gan(kerasft.Task):
+    """Generates points of a plane: two networks, two optimizers, and a penalty every few steps."""
+
+    config_class = GanConfig
+
+    def fields(self):
+        return tuple(kerasft.Field(name=name, kind="number") for name in ("x", "y"))
+
+    def build_model(self):
+        def network(name, *, first, outputs):
+            inputs = keras.Input((2,), name="point")
+            hidden = first(inputs)
+            hidden = keras.layers.Dense(8, activation="tanh", name=f"{name}_hidden")(hidden)
+            return keras.Model(inputs, keras.layers.Dense(outputs, name=f"{name}_out")(hidden), name=name)
+
+        return {
+            "generator": network("generator", first=Latent(3, name="latent"), outputs=2),
+            "discriminator": network("discriminator", first=keras.layers.Identity(), outputs=1),
+        }
+
+    def preprocess(self, raw):
+        return {"point": tf.stack([raw["x"], raw["y"]], axis=-1)}
+
+    def updates(self, make_optimizer):
+        generator, discriminator = self.models["generator"], self.models["discriminator"]
+
+        def tell_apart(batch):
+            real = discriminator(batch.features["point"], training=True)
+            fake = discriminator(generator(batch.features["point"], training=True), training=True)
+            return tf.reduce_mean(tf.nn.softplus(-real)) + tf.reduce_mean(tf.nn.softplus(fake))
+
+        def fool(batch):
+            return tf.reduce_mean(tf.nn.softplus(-discriminator(generator(batch.features["point"]))))
+
+        def penalty(batch):
+            points = batch.features["point"]
+            with tf.GradientTape() as tape:
+                tape.watch(points)
+                scores = tf.reduce_sum(discriminator(points, training=True))
+            return tf.reduce_mean(tf.square(tape.gradient(scores, points)))
+
+        shared = make_optimizer()
+        return [
+            Update(name="discriminator", loss=tell_apart, models=[discriminator], optimizer=shared),
+            Update(
+                name="penalty",
+                loss=penalty,
+                models=[discriminator],
+                optimizer=shared,
+                every=self.config.every,
+            ),
+            Update(
+                name="generator",
+                loss=fool,
+                models=[generator],
+                optimizer=make_optimizer(),
+                every=self.config.every,
+            ),
+        ]
+
+    def postprocess(self, outputs, features):
+        return {"point": outputs}
+
+    def serve(self, inputs, *, signature):
+        features = self.preprocess(inputs)
+        return self.postprocess(self.models["generator"](features["point"]), features)
+
+    def signatures(self):
+        return {"serving_default": {name: tf.TensorSpec([None], tf.float32) for name in ("x", "y")}}
+
+
+for task in (Points, Words, Nested, Attention, Subclassed):
+    kerasft.register(task.name)(task)
