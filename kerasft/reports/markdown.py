@@ -22,11 +22,13 @@ def cell(value: Any) -> str:
 
 
 def fenced(content: Any, language: str) -> str:
-    """Returns a code block that its content cannot end; what is no string is shown as JSON."""
-    text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, indent=None)
-    longest = max((len(run) for run in re.findall("`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}{language}\n{text}\n{fence}"
+    """Returns a code block; what is no string is shown as JSON.
+
+    Only a line that starts with backticks ends a block. Values inside must not begin a line, and their line
+    breaks must be escaped, as in JSON and in Python literals.
+    """
+    text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+    return f"```{language}\n{text}\n```"
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import json
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import kerasft.serving.client
 from kerasft.data.balance import Balance
 from kerasft.reports import Notes, model_card
 from kerasft.reports.requests import python_request, rest_request
+from kerasft.serving.client import Client
 
 EVIL = ("<script>alert(1)</script>", "```\n# not a heading", "a|b *c* [d](e)")
 
@@ -29,7 +31,7 @@ def rendered(card: str) -> str:
 
 
 class Recorder:
-    """Stands for the client: keeps what it was asked."""
+    """Stands for the client: takes what it takes, and keeps it."""
 
     asked: tuple = ()
 
@@ -42,8 +44,11 @@ class Recorder:
     def __exit__(self, *error):
         pass
 
-    def predict(self, inputs=None, /, *, model, signature="serving_default", **named):
-        Recorder.asked = (model, signature, {**(inputs or {}), **named})
+    def predict(self, *args, **kwargs):
+        bound = inspect.signature(Client.predict).bind(self, *args, **kwargs)
+        bound.apply_defaults()
+        given = bound.arguments
+        Recorder.asked = (given["model"], given["signature"], {**(given["inputs"] or {}), **given["named"]})
 
 
 @pytest.fixture
