@@ -8,14 +8,16 @@ from typing import Annotated
 import typer
 
 from kerasft.cli.output import answering, print_json, print_rich
-from kerasft.cli.quiet import import_tensorflow
+from kerasft.cli.quiet import import_tensorflow, quiet_import
 from kerasft.cli.tasks import AsJson
 
 
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     target: Annotated[Path, typer.Argument(help="Folder of the model; versions become its children.")],
-    version: Annotated[int | None, typer.Option("--version", min=1, help="Version; the next one by default.")] = None,
+    version: Annotated[
+        int | None, typer.Option("--version", min=1, help="Version; the next one by default.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Export a run's best checkpoint as a verified SavedModel."""
@@ -48,10 +50,14 @@ def verify(
 
 
 def serve(
-    target: Annotated[Path, typer.Argument(help="Folder of a model (the newest version is served) or of a version.")],
-    grpc_port: Annotated[int, typer.Option("--grpc-port", min=0, max=65535, help="Port; 0 picks a free one.")] = 8500,
+    target: Annotated[
+        Path, typer.Argument(help="Folder of a model (the newest version is served) or of a version.")
+    ],
+    grpc_port: Annotated[
+        int, typer.Option("--grpc-port", min=0, max=65535, help="Port; 0 picks a free one.")
+    ] = 8500,
 ) -> None:
     """Serve an exported model over gRPC on this machine, for development; stop with Ctrl-C."""
     from kerasft.serving.server import serve as serve_model
 
-    serve_model(target, grpc_port=grpc_port)
+    serve_model(target, grpc_port=grpc_port, while_loading=quiet_import())

@@ -17,6 +17,7 @@ from kerasft.serving.tensors import to_numpy
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 DEFAULT_TOLERANCE = {"rtol": 1e-3, "atol": 1e-4}
+GPU_TOLERANCE = {"rtol": 1e-2, "atol": 1e-2}
 
 
 class NotFinite:
@@ -135,5 +136,10 @@ def compare(actual: Arrays, expected: Arrays, *, rtol: float, atol: float) -> tu
         distance = float(np.max(np.abs(a[both_finite] - b[both_finite]), initial=0.0))
         worst = max(worst, distance)
         if not np.allclose(a, b, rtol=rtol, atol=atol, equal_nan=True):
-            return f"output '{name}' is up to {distance:.1e} away from memory", worst
+            how = (
+                f"up to {distance:.1e} away from memory"
+                if distance
+                else "not finite where memory is, or vice versa"
+            )
+            return f"output '{name}' is {how}", worst
     return "", worst

@@ -18,7 +18,7 @@ from kerasft.errors import ExportError
 from kerasft.export import layout, lint, warmup
 from kerasft.export.manifest import write_manifest
 from kerasft.export.publish import publishing
-from kerasft.export.replay import DEFAULT_TOLERANCE
+from kerasft.export.replay import DEFAULT_TOLERANCE, GPU_TOLERANCE
 from kerasft.export.report import ExportReport
 from kerasft.export.verify import verify as verify_folder
 from kerasft.serving.tensors import as_array
@@ -57,7 +57,8 @@ def export_savedmodel(
         manifest: What the manifest is to say about the model (task, config, metrics ...), fit for JSON.
         version: The number to publish under; None takes the next one.
         verify: Whether to verify before publishing.
-        tolerance: `rtol` and `atol` within which the exported model's floats must agree with memory.
+        tolerance: `rtol` and `atol` within which the exported model's floats must agree with memory; 1e-3
+            and 1e-4 by default, looser where memory is a GPU's.
 
     Returns:
         A report with the path, version, size and checks.
@@ -70,7 +71,7 @@ def export_savedmodel(
         >>> export_savedmodel(module, {"serving_default": function}, "saved_models/double",   # doctest: +SKIP
         ...                   examples=[("serving_default", {"x": [1.0, 2.0]})])
     """
-    tolerance = dict(DEFAULT_TOLERANCE if tolerance is None else tolerance)
+    tolerance = _default_tolerance() if tolerance is None else dict(tolerance)
     name = Path(target).absolute().name
     with publishing(Path(target), version) as publication:
         folder = publication.folder
@@ -101,6 +102,13 @@ def export_savedmodel(
         signatures=described,
         verification=verification,
     )
+
+
+def _default_tolerance() -> dict[str, float]:
+    import tensorflow as tf
+
+    # Verification runs on the CPU; GPUs multiply float32 matrices with fewer bits.
+    return dict(GPU_TOLERANCE if tf.config.list_physical_devices("GPU") else DEFAULT_TOLERANCE)
 
 
 def _predict(signatures: Mapping[str, Any], name: str, inputs: Mapping[str, Any], *, model: str) -> Any:

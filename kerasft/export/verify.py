@@ -35,8 +35,7 @@ def verify(path: str | os.PathLike[str], *, timeout: float = 900.0) -> VerifyRep
         ExportError: If there is no exported model at `path`.
 
     Example:
-        >>> report = verify("saved_models/reviews")                          # doctest: +SKIP
-        >>> report.ok
+        >>> verify("saved_models/reviews").ok                                # doctest: +SKIP
         True
     """
     if Path(path).is_dir() and not layout.holds_model(Path(path)):

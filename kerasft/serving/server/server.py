@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import threading
@@ -126,6 +127,7 @@ def serve(
     model_name: str = "default",
     threads: int | None = None,
     on_ready: Callable[[str], None] | None = None,
+    while_loading: contextlib.AbstractContextManager[None] | None = None,
 ) -> None:
     """Serves a model until SIGINT or SIGTERM. Call it from the main thread.
 
@@ -136,6 +138,7 @@ def serve(
         model_name: What clients call the model.
         threads: Threads within one op and between ops; None takes all cores.
         on_ready: Called with `"host:port"` once the warm-up has run and the server answers.
+        while_loading: Entered while the model loads, to hold back what TensorFlow logs, for one.
 
     Raises:
         KerasftError: If the model or the port cannot be had.
@@ -147,7 +150,8 @@ def serve(
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        server = Server(target, grpc_port=grpc_port, host=host, model_name=model_name, threads=threads)
+        with while_loading or contextlib.nullcontext():
+            server = Server(target, grpc_port=grpc_port, host=host, model_name=model_name, threads=threads)
         with server:
             servable = server.servable
             print(
