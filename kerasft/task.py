@@ -20,6 +20,7 @@ from kerasft.training.adapters import LoRA, merged
 from kerasft.training.checkpoint import Checkpoint
 from kerasft.training.checkpoint import load as load_checkpoint
 from kerasft.training.checkpoint import save as save_checkpoint
+from kerasft.training.checkpoint import write_atomically
 from kerasft.training.evaluation import Evaluator
 from kerasft.training.examples import Examples, raw_tensors
 from kerasft.training.features import Forward, FrozenPrefix
@@ -55,6 +56,7 @@ class Task:
         config: The validated config.
         models: Name to model, after `build`.
         freezing: Layer groups and what of them is frozen, after `build`.
+        run: The run folder it was trained in or loaded from.
     """
 
     name: ClassVar[str] = ""
@@ -68,6 +70,7 @@ class Task:
         self._freezing: Freezing | None = None
         self._restoring = False
         self._predict: Any = None
+        self.run: Run | None = None
         self.last_metrics: dict[str, float] = {}
 
     # -------------------------------------------------------------------------------------------- For authors
@@ -425,6 +428,7 @@ class Task:
             ExportError: a check failed, or the folder cannot be written.
         """
         from kerasft.export import export_savedmodel
+        from kerasft.reports import model_card
 
         self._built_forward()
         module = tf.Module()
@@ -435,7 +439,7 @@ class Task:
                 name: self._serving_function(name).get_concrete_function(**specs)
                 for name, specs in self.signatures().items()
             }
-            return export_savedmodel(
+            report = export_savedmodel(
                 module,
                 signatures=signatures,
                 target=Path(target),
@@ -444,6 +448,10 @@ class Task:
                 version=version,
                 verify=verify,
             )
+        outputs = {name: function.structured_outputs for name, function in signatures.items()}
+        card = model_card(self, name=Path(target).name, run=self.run, outputs=outputs).encode(errors="replace")
+        write_atomically(Path(target) / "README.md", lambda file: file.write(card))
+        return report
 
     # --------------------------------------------------------------------------------------- Beyond the verbs
 
@@ -542,6 +550,7 @@ def load(run_dir: str | Path, *, checkpoint: str = "best") -> Task:
     if found is None:
         raise DataError(f"{run.folder} holds no checkpoint yet: training stopped before the first was saved.")
     assign(model_variables(task.models), found)
+    task.run = run
     averages = sorted(
         (k for k in found.arrays if k.startswith("average/")), key=lambda k: int(k.split("/")[1])
     )

@@ -12,6 +12,7 @@ import numpy as np
 from kerasft.config import parse
 from kerasft.data import Field, Source, describe_balance, open_source, split
 from kerasft.errors import ConfigError, TrainingError
+from kerasft.reports import Notes, write_run_report
 from kerasft.training import device
 from kerasft.training.adapters import LoRA
 from kerasft.training.examples import Examples
@@ -95,6 +96,7 @@ def finetune(
     reporter.say(f"device {here.name}, precision {precision}, jit {'on' if jit_compile else 'off'}")
     metrics = task.metrics()
     stepper = _make_stepper(task, examples, metrics, precision=precision, jit_compile=jit_compile)
+    task.run = run
     if run is not None:
         callbacks = [*callbacks, keras.callbacks.TensorBoard(log_dir=str(run.tensorboard), write_graph=False)]
     loop = Loop(
@@ -114,6 +116,8 @@ def finetune(
         if manifest is None:
             task.save_assets(_made(run.assets))
             run.write(_manifest(task, source, unfreeze))
+            if label is not None:
+                Notes(run).add_balance(describe_balance(source, label))
         else:
             run.write({**manifest, "config": task.dump_config()})
             checkpoint = run.checkpoints.latest()
@@ -122,10 +126,11 @@ def finetune(
                 reporter.say(
                     f"resuming {run.folder} at epoch {loop.state.epoch + 1}, batch {loop.state.batch + 1}"
                 )
-    history = loop.train(resumed=loop.state.step > 0)
+    with Notes(run).session(device=here.name, precision=precision):
+        history = loop.train(resumed=loop.state.step > 0)
     task.last_metrics = {name: values[-1] for name, values in history.history.items() if values}
     if run is not None:
-        _write_report(task, run, reporter)
+        reporter.say(f"report: {write_run_report(task, run)}")
     return history
 
 
@@ -286,10 +291,3 @@ def _say_skipped(source: Source, reporter: Reporter) -> None:
 def _say_balance(source: Source, label: str | None, reporter: Reporter) -> None:
     if label is not None:
         reporter.say(describe_balance(source, label).table())
-
-
-def _write_report(task: Task, run: Run, reporter: Reporter) -> None:
-    from kerasft.reports import write_run_report
-
-    write_run_report(task, run)
-    reporter.say(f"report: {run.report}")

@@ -11,6 +11,7 @@ import numpy as np
 
 from kerasft.data import epoch_batches
 from kerasft.errors import Interrupted, TrainingError
+from kerasft.reports import Notes
 from kerasft.training.cache import CacheRefused, cache_frontier
 from kerasft.training.config import TrainingConfig
 from kerasft.training.evaluation import Evaluator, read_metrics
@@ -177,8 +178,8 @@ class Loop:
                 group, first = [], index + 1
 
     def _call(self, first: int, group: list[np.ndarray], kind: StepKind, bar: Bar) -> None:
-        self._callbacks.on_train_batch_begin(first)
         self._begin_movement_check()
+        self._callbacks.on_train_batch_begin(first)
         stacked = self._config.steps_per_call > 1
         batch = self._examples.stacked(group) if stacked else self._examples.batch(group[0])
         losses = self._stepper.run(batch, kind, spec=self._examples.spec(), stacked=stacked)
@@ -333,6 +334,10 @@ class Loop:
             self.state.best = logs[self.monitor]
             if self._run is not None:
                 self.state.save_best(self._run.checkpoints, monitor=self.monitor)
+                measured = {k.removeprefix("val_"): v for k, v in logs.items() if k.startswith("val_")}
+                Notes(self._run).add_evaluation(
+                    "validation", measured, metrics=self._metrics, task=self._task, epoch=self.state.epoch + 1
+                )
 
     def _save(self) -> None:
         if self._run is None:
