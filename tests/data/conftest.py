@@ -6,6 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Shared machines stall now and then, so no deadline; the same examples every time, so no surprises.
+settings.register_profile("data", deadline=None, derandomize=True)
+settings.load_profile("data")
 
 
 @pytest.fixture

@@ -21,9 +21,7 @@ FIELDS = (
 )
 TOKEN_FIELDS = (Field(name="tokens", kind="tokens"), Field(name="tags", kind="tags", target=True))
 
-same_folder = settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
-)
+same_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 
 characters = st.characters(exclude_categories=["Cs"])
 texts = st.text(characters, min_size=1).filter(lambda text: not text.isspace())
