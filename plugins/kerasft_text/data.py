@@ -19,8 +19,8 @@ class Snips(NamedTuple):
 
 
 def snips() -> Snips:
-    """Returns a subset of the SNIPS intents: short requests, seven intents, and the spans of their slots (CC0).
-
+    """Returns a subset of the SNIPS intents: short requests, seven intents, and the spans of their slots
+(CC0). 
     Returns:
         Paths of two .jsonl files with `text`, `label` and `entities`.
 

@@ -78,9 +78,9 @@ def test_wordpiece_gives_the_ids_of_kerashub(options: dict[str, bool]) -> None:
 
 _ALPHABET = st.sampled_from(list("abcde play ing ed 019.,!-'\n\t") + ["é", "E", "\u0301", "你", "ß", "😀", "\u200b", "한", "½"])
 _OURS, _THEIRS = wordpiece(), hub()
-_OUR_GRAPH = tf.function(lambda t: _OURS.encode(t).token_ids, input_signature=[tf.TensorSpec([None], tf.string)])
-_THEIR_GRAPH = tf.function(lambda t: _THEIRS(t), input_signature=[tf.TensorSpec([None], tf.string)])
-
+_OUR_GRAPH = tf.function(lambda t: _OURS.encode(t).token_ids, input_signature=[tf.TensorSpec([None],
+tf.string)]) _THEIR_GRAPH = tf.function(lambda t: _THEIRS(t), input_signature=[tf.TensorSpec([None],
+tf.string)]) 
 
 @settings(max_examples=200, deadline=None)
 @given(text=st.text(_ALPHABET, max_size=40))

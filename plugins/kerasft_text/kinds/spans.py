@@ -86,9 +86,12 @@ def gold_from_spans(starts: tf.RaggedTensor, ends: tf.RaggedTensor, types: tf.Te
         types: int32 [spans of all rows].
         words: of the text.
     """
-    left = tf.cast(starts.to_tensor(), tf.int32)[:, None]
-    right = tf.cast(ends.to_tensor(), tf.int32)[:, None]
-    kind = starts.with_values(types + 1).to_tensor()
+    # One span more than there are, an empty one, so that there is always something to choose from.
+    left, right, kind = (
+        tf.pad(tf.cast(part.to_tensor(), tf.int32), [[0, 0], [0, 1]])
+        for part in (starts, ends, starts.with_values(types + 1))
+    )
+    left, right = left[:, None], right[:, None]
     bounds = words.ragged(tf.stack([words.start, words.end], 1))
     dense = bounds.to_tensor()
     start, end = dense[..., :1], dense[..., 1:]
@@ -100,7 +103,7 @@ def gold_from_spans(starts: tf.RaggedTensor, ends: tf.RaggedTensor, types: tf.Te
     tags -= tf.cast(tf.gather(begins, which, axis=2, batch_dims=2), tf.int32)
     tags = tf.where(tf.reduce_any(overlap, 2), tags, 0)
 
-    far = tf.reduce_max(tf.concat([[0], words.end], 0)) + tf.reduce_max(right, keepdims=False) + 1
+    far = tf.reduce_max(tf.concat([[0], words.end], 0)) + tf.reduce_max(right) + 1
     first = tf.reduce_min(tf.where(overlap, tf.maximum(start, left), far), 1)
     last = tf.reduce_max(tf.where(overlap, tf.minimum(end, right), 0), 1)
     found = tf.reduce_any(overlap, 1) & (kind > 0)
