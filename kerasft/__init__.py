@@ -31,7 +31,18 @@ _HOMES = {
     "kerasft.training": ("Gradual", "Layerwise", "LoRA", "Milestones", "Update"),
 }
 _OWNER = {name: module for module, names in _HOMES.items() for name in names}
-_MODULES = ("config", "data", "errors", "export", "metrics", "pretrained", "registry", "serving", "testing", "training")
+_MODULES = (
+    "config",
+    "data",
+    "errors",
+    "export",
+    "metrics",
+    "pretrained",
+    "registry",
+    "serving",
+    "testing",
+    "training",
+)
 
 __all__ = [
     "Config",

@@ -56,7 +56,9 @@ def offers() -> dict[str, list[Offer]]:
         )
         known = found.setdefault(point.name, [])
         # An editable install next to a build folder shows one distribution twice.
-        if not any(offer.value == other.value and offer.distribution == other.distribution for other in known):
+        if not any(
+            offer.value == other.value and offer.distribution == other.distribution for other in known
+        ):
             known.append(offer)
     return found
 
@@ -75,11 +77,11 @@ class Glimpse:
 
 
 def glimpse(offer: Offer) -> Glimpse:
-    """Reads an offer's source without importing it: is it there, does it parse, is what it imports installed?"""
+    """Reads an offer's source without importing it: does it parse, and is what it imports installed?"""
     try:
         spec = _find(offer.module)
-    except (ImportError, ValueError, AttributeError) as error:
-        return Glimpse(error=f"{type(error).__name__}: {error}")
+    except (ImportError, ValueError, AttributeError) as reason:
+        return Glimpse(error=f"{type(reason).__name__}: {reason}")
     if spec is None:
         return Glimpse(error=f"ModuleNotFoundError: No module named '{offer.module}'")
     if not spec.origin or not spec.origin.endswith(".py"):
@@ -87,14 +89,16 @@ def glimpse(offer: Offer) -> Glimpse:
     try:
         with open(spec.origin, "rb") as stream:
             tree = ast.parse(stream.read(), filename=spec.origin)
-    except SyntaxError as error:
-        return Glimpse(error=f"SyntaxError: {error.msg} ({spec.origin}, line {error.lineno})")
-    except (OSError, ValueError) as error:
-        return Glimpse(error=f"{type(error).__name__}: {error}")
+    except SyntaxError as reason:
+        return Glimpse(error=f"SyntaxError: {reason.msg} ({spec.origin}, line {reason.lineno})")
+    except (OSError, ValueError) as reason:
+        return Glimpse(error=f"{type(reason).__name__}: {reason}")
     summary = _summary(tree, offer.attribute)
     for package in _needs(tree):
         if package not in sys.modules and importlib.util.find_spec(package) is None:
-            return Glimpse(error=f"ModuleNotFoundError: No module named '{package}'{offer.remedy}", summary=summary)
+            return Glimpse(
+                error=f"ModuleNotFoundError: No module named '{package}'{offer.remedy}", summary=summary
+            )
     return Glimpse(summary=summary)
 
 

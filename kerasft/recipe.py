@@ -31,7 +31,7 @@ RECIPE_KEYS = (
 class _Loader(yaml.SafeLoader):
     """YAML 1.2's scalars: `no` stays a word, `1e-4` is a number, a date stays text."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (so PyYAML declares it)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: dict[Any, int] = {}
@@ -107,7 +107,9 @@ def merge(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]
             inner = holder.setdefault(part, {})
             if not isinstance(inner, dict):
                 path = ".".join(parts[:depth])
-                raise ConfigError(f'--set {override!r}: "{path}" is {inner!r}, it has no key "{parts[depth]}"')
+                raise ConfigError(
+                    f'--set {override!r}: "{path}" is {inner!r}, it has no key "{parts[depth]}"'
+                )
             holder = inner
         holder[parts[-1]] = scalar(text, where=f"--set {key}")
     return result
@@ -117,7 +119,7 @@ def load_recipe(path: str | Path) -> dict[str, Any]:
     """Reads a YAML recipe: `task`, `data`, `validation`, `test`, `run`, `freeze`, `unfreeze`, `config` ...
 
     Raises:
-        ConfigError: The file cannot be read, is not YAML, or has an unknown top-level key; with the file and line.
+        ConfigError: The file cannot be read, is not YAML, or has an unknown top-level key.
     """
     return recipe_with_lines(path)[0]
 

@@ -77,7 +77,9 @@ def register(name: str) -> Callable[[T], T]:
     frame = sys._getframe(1)
     line = frame.f_lineno
     if not isinstance(name, str) or not name.replace("-", "_").isidentifier() or name != name.lower():
-        raise RegistryError(f"{name!r} is no task name: use lower-case letters, digits, - and _, letter first")
+        raise RegistryError(
+            f"{name!r} is no task name: use lower-case letters, digits, - and _, letter first"
+        )
 
     def decorate(cls: T) -> T:
         _add(name, cls, where=f"{getattr(cls, '__module__', '?')}:{line}")
@@ -148,15 +150,15 @@ def list_tasks(*, load: bool = False) -> list[TaskInfo]:
         candidates = offered.get(name, [])
         offer = candidates[0] if candidates else None
         registration = _registered.get(name)
-        error, where, summary = "", offer.value if offer else "", ""
+        problem, where, summary = "", offer.value if offer else "", ""
         if registration is not None:
             where, summary = registration.where, _first_line(registration.cls)
         elif len(candidates) > 1:
-            error = _claimed_twice(name, candidates)
+            problem = _claimed_twice(name, candidates)
         elif offer is not None:
             seen = _discovery.glimpse(offer)
-            error, summary = _failed.get(name) or seen.error or "", seen.summary
-        status = "loaded" if registration else "broken" if error else "available"
+            problem, summary = _failed.get(name) or seen.error or "", seen.summary
+        status = "loaded" if registration else "broken" if problem else "available"
         found.append(
             TaskInfo(
                 name=name,
@@ -165,7 +167,7 @@ def list_tasks(*, load: bool = False) -> list[TaskInfo]:
                 version=offer.version if offer else "",
                 where=where,
                 status=status,
-                error=error,
+                error=problem,
             )
         )
     return found
@@ -196,8 +198,9 @@ def _add(name: str, cls: Any, *, where: str) -> None:
                 f'task "{name}" is registered twice: at {offer.value} by the installed package '
                 f"{offer.distribution} and at {where}; rename one"
             )
-    cls.name = name
-    _registered[name] = _Registration(cls=cls, where=where)
+    task_class: type[Task] = cls
+    task_class.name = name
+    _registered[name] = _Registration(cls=task_class, where=where)
 
 
 def _same(one: type, other: type) -> bool:

@@ -62,7 +62,7 @@ def parse(
         The validated config.
 
     Raises:
-        ConfigError: A key or a value is wrong. The sentence names the dotted key, the value and the nearest valid key.
+        ConfigError: A key or a value is wrong; names the dotted key, the value and the nearest valid key.
     """
     try:
         return config_class.model_validate(dict(values))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADER = """\
-# What `make install` installs, so that it is the same next year. Written by tools/lock.py; do not edit by hand.
+# What `make install` installs, so that it is the same next year. Written by `make lock`; do not edit.
 """
 
 

@@ -24,22 +24,19 @@ def answering(*, only_json: bool) -> Iterator[None]:
     if not only_json:
         yield
         return
-    sys.stdout.flush()
-    real = sys.stdout
-    try:
-        descriptor: int | None = os.dup(real.fileno())
-    except (OSError, ValueError):  # a test's or a notebook's stdout has no descriptor
-        descriptor = None
+    before = sys.stdout
+    before.flush()
     with contextlib.ExitStack() as stack:
-        if descriptor is not None:
-            answer: TextIO = stack.enter_context(os.fdopen(descriptor, "w", encoding="utf-8"))
-            saved = os.dup(descriptor)
-            os.dup2(sys.stderr.fileno(), real.fileno())
+        answer: TextIO = before
+        with contextlib.suppress(OSError, ValueError):  # a notebook's stdout has no descriptor
+            ours = before.fileno() == 1
+            saved = os.dup(1)
             stack.callback(os.close, saved)
-            stack.callback(os.dup2, saved, real.fileno())
-            stack.callback(real.flush)
-        else:
-            answer = real
+            os.dup2(2, 1)
+            stack.callback(os.dup2, saved, 1)
+            if ours:  # and not a stand-in, as under a test runner
+                answer = stack.enter_context(os.fdopen(os.dup(saved), "w", encoding="utf-8"))
+                stack.callback(before.flush)
         stack.enter_context(contextlib.redirect_stdout(sys.stderr))
         _answers.append(answer)
         stack.callback(_answers.pop)

@@ -36,7 +36,9 @@ def write_plugin(name: str, folder: Path | None = None) -> Path:
         ConfigError: The name cannot be a Python package, or the folder is not empty.
     """
     if not name.isidentifier() or name != name.lower() or not name[0].isalpha():
-        raise ConfigError(f"{name!r} cannot be a Python package: use lower-case letters, digits and _, a letter first")
+        raise ConfigError(
+            f"{name!r} cannot be a Python package: use lower-case letters, digits and _, a letter first"
+        )
     package = f"kerasft_{name}"
     folder = folder or Path(package)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

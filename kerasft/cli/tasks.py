@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,7 +15,9 @@ from kerasft.cli.quiet import import_tensorflow, quiet_import
 if TYPE_CHECKING:
     from kerasft._describe import TaskDescription
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value on standard output, nothing else.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON value on standard output, nothing else.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="A config value, for example training.batch_size=64."),
@@ -54,7 +56,9 @@ def list_tasks(
 def describe(
     task: Annotated[str, typer.Argument(help="A name from `kerasft list`.")],
     settings: Settings = None,
-    build: Annotated[bool, typer.Option("--build", help="Build the model too, to show its layer groups.")] = False,
+    build: Annotated[
+        bool, typer.Option("--build", help="Build the model too, to show its layer groups.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show a task's config, columns and signatures."""
@@ -77,9 +81,10 @@ def _show(description: TaskDescription) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    plain: Any = {"box": None, "pad_edge": False}
     print_rich(Text(f"{description.name}  ({description.where})", style="bold"), description.doc, "")
     if description.columns:
-        columns = Table(title="columns", title_justify="left", box=None, pad_edge=False)
+        columns = Table(title="columns", title_justify="left", **plain)
         for heading in ("name", "kind", "needed to predict", "also called"):
             columns.add_column(heading)
         for column in description.columns:
@@ -91,7 +96,12 @@ def _show(description: TaskDescription) -> None:
     if description.groups:
         print_rich("layer groups, input to head: " + ", ".join(description.groups))
     print_rich(f"best checkpoint by: {description.monitor}", "")
-    config = Table(title="config (keywords, recipe keys, --set KEY=VALUE)", title_justify="left", box=None, pad_edge=False)
+    config = Table(
+        title="config (keywords, recipe keys, --set KEY=VALUE)",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
     for heading in ("key", "type", "default", "limits", "help"):
         config.add_column(heading, overflow="fold")
     for field in description.config:
@@ -128,7 +138,9 @@ def check(
 
 def new(
     name: Annotated[str, typer.Argument(help="Name of the new task: lower-case letters, digits and _.")],
-    folder: Annotated[Path | None, typer.Option("--into", help="Where to write; ./kerasft_NAME by default.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--into", help="Where to write; ./kerasft_NAME by default.")
+    ] = None,
 ) -> None:
     """Write a small working plugin to start from."""
     from kerasft.cli.scaffold import write_plugin

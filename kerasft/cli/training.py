@@ -13,37 +13,55 @@ from kerasft.cli.quiet import import_tensorflow, quiet_import
 from kerasft.cli.tasks import AsJson, Settings
 from kerasft.errors import ConfigError
 
+Task = Annotated[str | None, typer.Argument(help="A name from `kerasft list`; may stand in the recipe.")]
+Data = Annotated[
+    str | None, typer.Option("--data", metavar="SRC", help="Training data: a file, or tfds:NAME.")
+]
+Validation = Annotated[
+    str | None,
+    typer.Option("--validation", metavar="SRC|FRACTION", help="Validation data, or a share of --data."),
+]
+Test = Annotated[
+    str | None,
+    typer.Option("--test", metavar="SRC", help="Evaluate the best checkpoint on this at the end."),
+]
+Run = Annotated[str | None, typer.Option("--run", metavar="DIR", help="Folder of the run.")]
+Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the training data.")]
+Freeze = Annotated[
+    str | None,
+    typer.Option("--freeze", help="Policy, group, regex, number of groups from the input, or lora:RANK."),
+]
+Unfreeze = Annotated[str | None, typer.Option("--unfreeze", help="gradual:1 or milestones:1=1,3=all.")]
+Recipe = Annotated[Path | None, typer.Option("--recipe", metavar="FILE", help="YAML file; flags win.")]
+Resume = Annotated[
+    str | None,
+    typer.Option("--resume", metavar="auto|never|must", help="Go on with an earlier run in DIR."),
+]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Seed of weights, dropout and order.")]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option("--column", metavar="NAME=COLUMN", help="Which column of the data is which."),
+]
+OnError = Annotated[
+    str | None, typer.Option("--on-error", metavar="raise|skip", help="What to do with a bad row.")
+]
+
 
 def finetune(
-    task: Annotated[str | None, typer.Argument(help="A name from `kerasft list`; may stand in the recipe.")] = None,
-    data: Annotated[
-        str | None, typer.Option("--data", metavar="SRC", help="Training data: a file, or tfds:NAME.")
-    ] = None,
-    validation: Annotated[
-        str | None, typer.Option("--validation", metavar="SRC|FRACTION", help="Validation data, or a share of --data.")
-    ] = None,
-    test: Annotated[
-        str | None, typer.Option("--test", metavar="SRC", help="Evaluate the best checkpoint on this at the end.")
-    ] = None,
-    run: Annotated[str | None, typer.Option("--run", metavar="DIR", help="Folder of the run.")] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the training data.")] = None,
-    freeze: Annotated[
-        str | None,
-        typer.Option("--freeze", help="Policy, group, regex, number of groups from the input, or lora:RANK."),
-    ] = None,
-    unfreeze: Annotated[str | None, typer.Option("--unfreeze", help="gradual:1 or milestones:1=1,3=all.")] = None,
-    recipe: Annotated[Path | None, typer.Option("--recipe", metavar="FILE", help="YAML file; flags win.")] = None,
+    task: Task = None,
+    data: Data = None,
+    validation: Validation = None,
+    test: Test = None,
+    run: Run = None,
+    epochs: Epochs = None,
+    freeze: Freeze = None,
+    unfreeze: Unfreeze = None,
+    recipe: Recipe = None,
     settings: Settings = None,
-    resume: Annotated[
-        str | None, typer.Option("--resume", metavar="auto|never|must", help="Go on with an earlier run in DIR.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of weights, dropout and order.")] = None,
-    columns: Annotated[
-        list[str] | None, typer.Option("--column", metavar="NAME=COLUMN", help="Which column of the data is which.")
-    ] = None,
-    on_error: Annotated[
-        str | None, typer.Option("--on-error", metavar="raise|skip", help="What to do with a bad row.")
-    ] = None,
+    resume: Resume = None,
+    seed: Seed = None,
+    columns: Columns = None,
+    on_error: OnError = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a task on your data; prints the test metrics of the best checkpoint last."""
@@ -81,7 +99,9 @@ def _plan(
     plan = {**plan, **{key: value for key, value in flags.items() if value is not None}}
     for key, example in (("task", "text"), ("data", "--data train.jsonl"), ("run", "--run runs/first")):
         if not plan.get(key):
-            raise ConfigError(f"finetune needs a {key}: give it as a flag or in the recipe, for example {example}")
+            raise ConfigError(
+                f"finetune needs a {key}: give it as a flag or in the recipe, for example {example}"
+            )
     config = merge(plan.pop("config", None) or {}, settings)
     with quiet_import():
         config_class = registry.get(plan["task"]).config_class

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -34,11 +35,15 @@ def evaluate(
 
 def predict(
     run: RunFolder,
-    text: Annotated[list[str] | None, typer.Option("--text", help="A text to answer; may be repeated.")] = None,
+    text: Annotated[
+        list[str] | None, typer.Option("--text", help="A text to answer; may be repeated.")
+    ] = None,
     data: Annotated[
         str | None, typer.Option("--data", metavar="SRC", help="Data to answer; needs no labels.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE.jsonl", help="Write there instead.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE.jsonl", help="Write there instead.")
+    ] = None,
     checkpoint: Checkpoint = "best",
 ) -> None:
     """Print one JSON object of named outputs for each input, in order."""
@@ -75,7 +80,7 @@ def rows(answers: Mapping[str, Any], per_row: Collection[str]) -> Iterator[dict[
     varying = {name: answers[name] for name in answers if name in per_row and name != "row_splits"}
     splits = answers.get("row_splits")
     if splits is not None:
-        for first, last in zip(splits[:-1], splits[1:], strict=True):
+        for first, last in itertools.pairwise(splits):
             yield {**{name: values[first:last] for name, values in varying.items()}, **once}
         return
     for values in zip(*varying.values(), strict=True):

@@ -25,7 +25,9 @@ class Wide(Config):
 
 class Toy(TaskConfig):
     labels: list[str] | None = pydantic.Field(None, description="Names of the classes.")
-    backbone: Small | Wide = pydantic.Field(default_factory=Small, discriminator="kind", description="The body.")
+    backbone: Small | Wide = pydantic.Field(
+        default_factory=Small, discriminator="kind", description="The body."
+    )
     needed: int = pydantic.Field(description="Has no default.")
 
 
@@ -36,7 +38,9 @@ def message(values: dict[str, object], where: str = "here") -> str:
 
 
 def test_valid_values_reach_the_config() -> None:
-    config = parse(Toy, {"needed": 1, "backbone": {"kind": "wide", "layers": 2}, "training": {"epochs": 7}}, where="x")
+    config = parse(
+        Toy, {"needed": 1, "backbone": {"kind": "wide", "layers": 2}, "training": {"epochs": 7}}, where="x"
+    )
     assert isinstance(config.backbone, Wide)
     assert (config.backbone.layers, config.training.epochs, config.seed) == (2, 7, 0)
 
@@ -74,7 +78,7 @@ def test_a_wrong_value_names_field_value_and_reason() -> None:
 
 def test_a_wrong_choice_names_the_nearest_choice() -> None:
     text = message({"needed": 1, "precision": "mixed_floats16"})
-    assert '"precision" is \'mixed_floats16\'' in text
+    assert "\"precision\" is 'mixed_floats16'" in text
     assert 'did you mean "mixed_float16"?' in text
 
 
@@ -169,7 +173,9 @@ class TestRecipe:
         return path
 
     def test_it_is_read(self, tmp_path: Path) -> None:
-        path = self.write(tmp_path, "task: text\ndata: a.tsv\nconfig:\n  labels: [no, yes]\n  training: {epochs: 2}\n")
+        path = self.write(
+            tmp_path, "task: text\ndata: a.tsv\nconfig:\n  labels: [no, yes]\n  training: {epochs: 2}\n"
+        )
         assert load_recipe(path) == {
             "task": "text",
             "data": "a.tsv",

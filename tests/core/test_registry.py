@@ -85,7 +85,7 @@ class TestInProcess:
         class Thing(kerasft.Task):
             pass
 
-        with pytest.raises(RegistryError, match='Thing is registered twice: as "r-a" at .* and as "r-b"'):
+        with pytest.raises(RegistryError, match=r'Thing is registered twice: as "r-a" at .* and as "r-b"'):
             kerasft.register("r-b")(Thing)
 
     def test_what_is_no_task_is_refused(self) -> None:
@@ -102,14 +102,18 @@ class TestInProcess:
         class Recommender(kerasft.Task):
             pass
 
-        with pytest.raises(RegistryError, match='there is no task "r-recomender": did you mean "r-recommender"'):
+        with pytest.raises(
+            RegistryError, match='there is no task "r-recomender": did you mean "r-recommender"'
+        ):
             kerasft.get("r-recomender")
         with pytest.raises(RegistryError, match="r-recommender") as caught:
             kerasft.get("zzzzzzzzzz")
         assert "did you mean" not in str(caught.value)
 
     def test_an_installed_package_s_name_cannot_be_taken(self) -> None:
-        with pytest.raises(RegistryError, match=r"kerasft_text\.task:Text by the installed package kerasft") as caught:
+        with pytest.raises(
+            RegistryError, match=r"kerasft_text\.task:Text by the installed package kerasft"
+        ) as caught:
 
             @kerasft.register("text")
             class Mine(kerasft.Task):
@@ -144,7 +148,9 @@ class Environment:
         ours = [path for path in (*site.getsitepackages(), site.getusersitepackages()) if os.path.isdir(path)]
         (packages,) = (folder / "env" / "lib").glob("python*/site-packages")
         # addsitedir, unlike a plain path, also runs the .pth files of editable installs.
-        (packages / "outer.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in ours))
+        (packages / "outer.pth").write_text(
+            "".join(f"import site; site.addsitedir({path!r})\n" for path in ours)
+        )
 
     def write(self, name: str, change: Callable[[str], str] = str) -> Path:
         """Writes a scaffolded plugin with its task.py changed."""
@@ -170,7 +176,10 @@ class Environment:
         return done
 
     def list(self, *flags: str) -> dict[str, dict[str, str]]:
-        return {info["name"]: info for info in json.loads(self.run("-m", "kerasft", "list", "--json", *flags).stdout)}
+        return {
+            info["name"]: info
+            for info in json.loads(self.run("-m", "kerasft", "list", "--json", *flags).stdout)
+        }
 
 
 @pytest.fixture(scope="module")
@@ -226,7 +235,9 @@ class TestInstalledPlugins:
         )
         first, second, third = environment.run("-c", code).stdout.splitlines()
         assert first == "mood ['no', 'yes'] kerasft_mood.task"
-        assert second.startswith('task "raising" of kerasft-raising 0.1.0 cannot be imported from kerasft_raising.task:')
+        assert second.startswith(
+            'task "raising" of kerasft-raising 0.1.0 cannot be imported from kerasft_raising.task:'
+        )
         assert second.endswith("RuntimeError: no licence key")
         assert third == "broken"
 
