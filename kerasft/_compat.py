@@ -35,9 +35,19 @@ def own_variables(layer: keras.Layer) -> list[keras.Variable]:
     return [*layer._trainable_variables, *layer._non_trainable_variables]
 
 
+def own_statistics(layer: keras.Layer) -> list[keras.Variable]:
+    """Returns the weights of `layer` itself that only the layer moves, such as moving averages."""
+    return list(layer._non_trainable_variables)
+
+
 def own_trainable_variables(layer: keras.Layer) -> list[keras.Variable]:
     """Returns the weights of `layer` itself that an optimizer may move when the layer is trainable."""
     return list(layer._trainable_variables)
+
+
+def optimized_variables(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
+    """Returns the weights that an optimizer was built for."""
+    return list(getattr(optimizer, "inner_optimizer", optimizer)._trainable_variables)
 
 
 def seed_generators(layer: keras.Layer) -> list[keras.random.SeedGenerator]:

@@ -14,13 +14,12 @@ import tensorflow as tf
 
 from kerasft import config as configs
 from kerasft.data import Field, Source, open_source
-from kerasft.errors import ConfigError, DataError, OrderError
+from kerasft.errors import ConfigError, OrderError, TrainingError
 from kerasft.training import device
 from kerasft.training.adapters import LoRA, merged
-from kerasft.training.checkpoint import Checkpoint
+from kerasft.training.checkpoint import AVERAGE, Checkpoint, model_variables, write_atomically
 from kerasft.training.checkpoint import load as load_checkpoint
 from kerasft.training.checkpoint import save as save_checkpoint
-from kerasft.training.checkpoint import write_atomically
 from kerasft.training.evaluation import Evaluator
 from kerasft.training.examples import Examples, raw_tensors
 from kerasft.training.features import Forward, FrozenPrefix
@@ -29,7 +28,7 @@ from kerasft.training.freezing import FreezeReport, Freezing, Policy
 from kerasft.training.progress import Reporter, Verbosity
 from kerasft.training.run import Run
 from kerasft.training.schedules import Layerwise, Unfreeze
-from kerasft.training.state import assign, model_variables
+from kerasft.training.state import assign
 from kerasft.training.update import Batch, Update, weighted_mean
 
 if TYPE_CHECKING:
@@ -68,7 +67,6 @@ class Task:
         self.models: dict[str, keras.Model] = {}
         self.forward: Forward | None = None
         self._freezing: Freezing | None = None
-        self._restoring = False
         self._predict: Any = None
         self.run: Run | None = None
         self.last_metrics: dict[str, float] = {}
@@ -236,8 +234,11 @@ class Task:
         rate = self.config.training.learning_rate
         return rate if isinstance(rate, Layerwise) else None
 
-    def build(self) -> keras.Model | dict[str, keras.Model]:
+    def build(self, *, pretrained: bool = True) -> keras.Model | dict[str, keras.Model]:
         """Makes the model (or the models) and loads pretrained weights; a second call returns the same.
+
+        Args:
+            pretrained: Whether to load pretrained weights, where the task has any.
 
         Raises:
             ConfigError: `build_model` or `layer_groups` returned something unusable.
@@ -257,7 +258,7 @@ class Task:
                     raise ConfigError(
                         f"The model {model.name!r} has no weights yet: call it once in build_model()."
                     )
-            if not self._restoring:
+            if pretrained:
                 self.load_pretrained(built)
             self._freezing = Freezing(models=models, groups=self.layer_groups(built))
             self.forward = None if isinstance(built, dict) else Forward(model=built)
@@ -306,7 +307,7 @@ class Task:
             resume: "auto" goes on if `run_dir` holds a run, "must" demands one, "never" refuses one.
             freeze: Same as calling `freeze` before.
             unfreeze: `kerasft.Gradual`, `kerasft.Milestones`, or their text form "gradual:1".
-            callbacks: Keras callbacks.
+            callbacks: Keras callbacks, as `fit` takes them.
             columns: The task's column name to the data's.
             sample_weight: Column with the weight of each row.
             on_error: "raise" stops at a bad row, "skip" counts it.
@@ -382,7 +383,7 @@ class Task:
             OrderError: before `build` or `finetune`.
             DataError: a bad file or row.
         """
-        self._built_forward()
+        _ = self.model
         specs = self.signatures()["serving_default"]
         if (
             isinstance(data, (list, tuple))
@@ -430,7 +431,7 @@ class Task:
         from kerasft.export import export_savedmodel
         from kerasft.reports import model_card
 
-        self._built_forward()
+        _ = self.model
         module = tf.Module()
         module.weights = [weight.value for model in self.models.values() for weight in model.weights]
         module.resources = self.resources()
@@ -449,7 +450,9 @@ class Task:
                 verify=verify,
             )
         outputs = {name: function.structured_outputs for name, function in signatures.items()}
-        card = model_card(self, name=Path(target).name, run=self.run, outputs=outputs).encode(errors="replace")
+        card = model_card(self, name=Path(target).name, run=self.run, outputs=outputs).encode(
+            errors="replace"
+        )
         write_atomically(Path(target) / "README.md", lambda file: file.write(card))
         return report
 
@@ -461,13 +464,14 @@ class Task:
         Raises:
             OrderError: before `build`.
         """
-        variables = self.freezing.trainable(self.freezing.frozen)
-        arrays = {f"adapter/{i}": variable.numpy() for i, variable in enumerate(variables)}
-        save_checkpoint(
-            Path(path),
-            arrays,
-            {"paths": [v.path for v in variables], "policy": _policy_config(self.freezing.policy)},
-        )
+        freezing = self.freezing
+        arrays = {f"adapter/{i}": weight.numpy() for i, weight in enumerate(freezing.moving())}
+        state = {
+            "lora": freezing.lora.get_config() if freezing.lora else None,
+            "frozen": freezing.positions(),
+            "weights": len(freezing.group_of()),
+        }
+        save_checkpoint(Path(path), arrays, state)
 
     def load_adapters(self, path: str | Path) -> None:
         """Reads what `save_adapters` wrote into a task built from the same config.
@@ -476,11 +480,17 @@ class Task:
             OrderError: before `build`.
             TrainingError: the file does not fit the model.
         """
-        checkpoint = load_checkpoint(Path(path))
-        policy = checkpoint.state["policy"]
-        self.freeze(LoRA(**policy["lora"]) if isinstance(policy, dict) else policy)
-        variables = self.freezing.trainable(self.freezing.frozen)
-        assign({f"adapter/{i}": variable for i, variable in enumerate(variables)}, checkpoint)
+        freezing, checkpoint = self.freezing, load_checkpoint(Path(path))
+        state = checkpoint.state
+        if "weights" not in state:
+            raise TrainingError(f"{path} is no file of adapters: save_adapters() writes one.")
+        if state["lora"]:
+            self.freeze(LoRA(**state["lora"]))
+        if state["weights"] != len(freezing.group_of()):
+            raise TrainingError(f"{path} was saved from another model or config.")
+        freezing.restore(state["frozen"])
+        self._predict = None
+        assign({f"adapter/{i}": weight for i, weight in enumerate(freezing.moving())}, checkpoint)
 
     def dump_config(self) -> dict[str, Any]:
         """Returns the config as JSON-able values."""
@@ -534,7 +544,7 @@ def load(run_dir: str | Path, *, checkpoint: str = "best") -> Task:
         RegistryError: the plugin of its task is not installed.
     """
     from kerasft.registry import create
-    from kerasft.training.finetune import restore_task
+    from kerasft.training.resume import restore_task
 
     if checkpoint not in ("best", "latest"):
         raise ConfigError(f"checkpoint: {checkpoint!r} is neither 'best' nor 'latest'.")
@@ -548,15 +558,12 @@ def load(run_dir: str | Path, *, checkpoint: str = "best") -> Task:
     else:
         found = run.checkpoints.latest()
     if found is None:
-        raise DataError(f"{run.folder} holds no checkpoint yet: training stopped before the first was saved.")
-    assign(model_variables(task.models), found)
+        raise TrainingError(
+            f"{run.folder} holds no checkpoint yet: training stopped before the first was saved."
+        )
+    averages = {k.removeprefix(AVERAGE): v for k, v in found.arrays.items() if k.startswith(AVERAGE)}
+    assign(model_variables(task.models), found._replace(arrays=found.arrays | averages))
     task.run = run
-    averages = sorted(
-        (k for k in found.arrays if k.startswith("average/")), key=lambda k: int(k.split("/")[1])
-    )
-    if averages:
-        weights = [w for model in task.models.values() for w in model.weights if w.dtype.startswith("float")]
-        assign(dict(zip(averages, weights, strict=True)), found)
     task.last_metrics = {
         "epoch": found.state["epoch"],
         **({found.state["monitor"]: found.state["value"]} if "monitor" in found.state else {}),
@@ -573,10 +580,6 @@ def _join(parts: list[np.ndarray], per_row: bool, name: str) -> np.ndarray:
     return np.concatenate(
         [parts[0][:1], *(part[1:] + offset for part, offset in zip(parts, offsets, strict=True))]
     )
-
-
-def _policy_config(policy: Any) -> Any:
-    return {"lora": policy.get_config()} if isinstance(policy, LoRA) else policy
 
 
 @contextlib.contextmanager

@@ -2,21 +2,108 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
+from kerasft.training.config import TrainingConfig
 from kerasft.training.examples import Examples
 from kerasft.training.features import FrozenPrefix
+from kerasft.training.progress import Reporter
 from kerasft.training.rows import RowStore
+from kerasft.training.schedules import Unfreeze
 from kerasft.training.update import Batch
+
+if TYPE_CHECKING:
+    from kerasft.task import Task
 
 _TOLERANCE = 1e-5
 
 
 class CacheRefused(Exception):
     """The outputs of a prefix cannot be cached; the message says why."""
+
+
+class FeatureCache:
+    """Lets the frozen prefix of each phase run in inference mode, and keeps its outputs where that pays.
+
+    Args:
+        task: A built task.
+        config: How to train.
+        unfreeze: When frozen groups are released.
+        examples: Name to examples, the training data among them.
+        reporter: Is told when the cache is on, and why when it is not.
+    """
+
+    def __init__(
+        self,
+        *,
+        task: Task,
+        config: TrainingConfig,
+        unfreeze: Unfreeze | None,
+        examples: Mapping[str, Examples],
+        reporter: Reporter,
+    ) -> None:
+        self._task = task
+        self._config = config
+        self._unfreeze = unfreeze
+        self._examples = examples
+        self._reporter = reporter
+
+    def enter_phase(self, frozen: frozenset[int], epoch: int) -> str:
+        """Prepares task and examples for a phase; returns what tells its compiled steps from others."""
+        self._task.forward_through(None)
+        self._forget()
+        if not frozen or self._task.forward is None:
+            return ""
+        try:
+            prefix = FrozenPrefix(
+                model=self._task.forward.model, frozen_layers=self._task.freezing.frozen_layers(frozen)
+            )
+        except ValueError as error:
+            self._reporter.say(f"feature cache off: {error}")
+            return ""
+        self._task.forward_through(prefix)
+        why_not = self._why_not(frozen, epoch)
+        if why_not is None:
+            try:
+                self._fill(prefix)
+                return f"cached-{epoch}"
+            except CacheRefused as error:
+                self._forget()
+                why_not = str(error)
+        self._reporter.say(f"feature cache off: {why_not}")
+        return "prefix"
+
+    def _forget(self) -> None:
+        for examples in self._examples.values():
+            examples.set_frontier(None)
+
+    def _why_not(self, frozen: frozenset[int], epoch: int) -> str | None:
+        if not self._config.feature_cache:
+            return "feature_cache is false"
+        # The whole phase counts, not what is left of it: a resumed run decides as an uninterrupted one does.
+        around = [other for other in (epoch - 1, epoch + 1) if 0 <= other < self._config.epochs]
+        if not any(self._task.freezing.frozen_in(other, self._unfreeze) == frozen for other in around):
+            return "this phase lasts one epoch, in which every output is used once"
+        return None
+
+    def _fill(self, prefix: FrozenPrefix) -> None:
+        on_disk = False
+        for name, examples in self._examples.items():
+            with self._reporter.bar(f"caching {name} features", total=len(examples)) as bar:
+                store = cache_frontier(
+                    prefix=prefix,
+                    examples=examples,
+                    batch_size=self._config.batch_size,
+                    memory_limit=self._config.cache_memory_mb << 20,
+                    progress=bar.update,
+                )
+            on_disk |= store.on_disk
+        where = "on disk" if on_disk else "in memory"
+        self._reporter.say(f"feature cache on: outputs up to layer {prefix.last_layer!r} are kept {where}")
 
 
 def cache_frontier(

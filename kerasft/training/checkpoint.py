@@ -15,6 +15,9 @@ import numpy as np
 
 from kerasft.errors import TrainingError
 
+AVERAGE = "average/"
+"""What the names of average weights begin with in a checkpoint; the name of the weight follows."""
+
 _STATE = "state.json"
 _PATTERN = re.compile(r"step-(\d{8,})\.npz")
 
@@ -33,6 +36,16 @@ class Checkpoint(NamedTuple):
     path: Path
 
 
+def model_variables(models: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns all variables of models by their names in a checkpoint, dropout seeds included."""
+    return {f"model/{name}/{i}": v for name, model in models.items() for i, v in enumerate(model.variables)}
+
+
+def to_json(value: Any) -> bytes:
+    """Returns JSON; numpy and TensorFlow values, as callbacks put into logs, become plain numbers."""
+    return json.dumps(value, indent=2, ensure_ascii=False, default=lambda v: np.asarray(v).tolist()).encode()
+
+
 def write_atomically(path: Path, write: Any) -> None:
     """Calls `write(binary_file)` on a hidden sibling of `path` and renames it: no half file is ever seen.
 
@@ -48,11 +61,12 @@ def write_atomically(path: Path, write: Any) -> None:
             os.fsync(file.fileno())
         os.replace(beside, path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise TrainingError(
             f"{path} could not be written ({error.strerror or error}); what was saved before is intact. "
             "Free some space or choose another run folder, then go on with resume='auto'."
         ) from error
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def save(path: Path, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
@@ -63,7 +77,7 @@ def save(path: Path, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any])
         arrays: Name to array of a numeric dtype.
         state: A JSON-able object.
     """
-    content: dict[str, Any] = {_STATE: np.frombuffer(json.dumps(state).encode(), np.uint8), **arrays}
+    content: dict[str, Any] = {_STATE: np.frombuffer(to_json(state), np.uint8), **arrays}
     write_atomically(path, lambda file: np.savez(file, **content))
 
 
@@ -113,8 +127,10 @@ class CheckpointFolder:
     def save(self, step: int, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> Path:
         """Writes the checkpoint of `step` and removes those no longer kept."""
         save(self.path(step), arrays, state)
-        for old in self.steps()[: -self._keep]:
-            self.path(old).unlink(missing_ok=True)
+        # A process killed while it wrote leaves its unfinished file behind.
+        unfinished = self.folder.glob(".*.tmp")
+        for old in [*map(self.path, self.steps()[: -self._keep]), *unfinished]:
+            old.unlink(missing_ok=True)
         return self.path(step)
 
     def latest(self) -> Checkpoint | None:
@@ -131,6 +147,7 @@ class CheckpointFolder:
                 warnings.warn(f"{error} Falling back to the one before.", stacklevel=2)
         if steps:
             raise TrainingError(
-                f"None of the checkpoints in {self.folder} can be read; start anew with resume='never'."
+                f"None of the checkpoints in {self.folder} can be read: restore one from a backup, or "
+                "delete the run folder to start anew."
             )
         return None

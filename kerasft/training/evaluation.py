@@ -58,6 +58,7 @@ class Evaluator:
         batch_size: int,
         variant: str = "",
         progress: Callable[[int], None] = lambda done: None,
+        callbacks: keras.callbacks.CallbackList | None = None,
     ) -> dict[str, float]:
         """Returns {"loss": ..., metric: ...}.
 
@@ -66,20 +67,28 @@ class Evaluator:
             batch_size: Examples in one batch; those of similar length go together.
             variant: Tells apart steps that compute differently (a feature cache).
             progress: Called with the number of examples done.
+            callbacks: Their test hooks are called.
         """
+        callbacks = callbacks or keras.callbacks.CallbackList()
         for metric in self._metrics.values():
             metric.reset_state()
         if variant not in self._functions:
             function = tf.function(self._step, autograph=False, jit_compile=self._jit_compile)
             self._functions[variant] = function.get_concrete_function(examples.spec())
+        callbacks.on_test_begin()
         total = done = 0.0
-        for indices in epoch_batches(
+        batches = epoch_batches(
             len(examples), batch_size, seed=0, epoch=0, lengths=examples.lengths, shuffle=False
-        ):
+        )
+        for number, indices in enumerate(batches):
+            callbacks.on_test_batch_begin(number)
             batch = tf.nest.map_structure(
                 lambda x: None if x is None else tf.convert_to_tensor(x), examples.batch(indices)
             )
             total += float(self._functions[variant](batch)) * len(indices)
             done += len(indices)
             progress(int(done))
-        return {"loss": total / done, **read_metrics(self._metrics)}
+            callbacks.on_test_batch_end(number, {"loss": total / done})
+        results = {"loss": total / done, **read_metrics(self._metrics)}
+        callbacks.on_test_end(results)
+        return results

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 import numpy as np
 
-from kerasft.config import parse
 from kerasft.data import Field, Source, describe_balance, open_source, split
-from kerasft.errors import ConfigError, TrainingError
+from kerasft.errors import ConfigError
 from kerasft.reports import Notes, write_run_report
 from kerasft.training import device
-from kerasft.training.adapters import LoRA
+from kerasft.training.callbacks import flatten
 from kerasft.training.examples import Examples
 from kerasft.training.loop import Loop
 from kerasft.training.optimizers import make_optimizer
 from kerasft.training.progress import Reporter
+from kerasft.training.resume import Resume, describe_run
 from kerasft.training.run import Run
 from kerasft.training.schedules import Unfreeze, parse_unfreeze
 from kerasft.training.step import Stepper
@@ -26,8 +27,6 @@ from kerasft.training.step import Stepper
 if TYPE_CHECKING:
     from kerasft.task import Task
 
-# These may differ between the two halves of a resumed run: they do not change what a step computes.
-_FREE_TO_CHANGE = ("epochs", "checkpoint_every", "cache_memory_mb", "feature_cache", "monitor")
 _WEIGHT = "sample_weight"
 
 
@@ -40,22 +39,18 @@ def finetune(
     resume: str,
     freeze: Any,
     unfreeze: Unfreeze | str | None,
-    callbacks: Sequence[keras.callbacks.Callback],
+    callbacks: Any,
     columns: Mapping[str, str] | None,
     sample_weight: str | None,
     on_error: Literal["raise", "skip"],
     reporter: Reporter,
 ) -> keras.callbacks.History:
     """Trains `task`; see `Task.finetune` for the arguments."""
-    config = task.config.training
-    unfreeze = parse_unfreeze(unfreeze)
+    callbacks, unfreeze = flatten(callbacks), parse_unfreeze(unfreeze)
     run = Run(run_dir) if run_dir is not None else None
-    resuming = _decide_resume(run, resume)
-    manifest = run.read() if run is not None and resuming else None
-    if manifest is not None and run is not None:
-        _adopt_config(task, manifest, run)
-        restore_task(task, run, manifest)
-        config = task.config.training
+    before = Resume.decide(run, resume)
+    if before is not None:
+        unfreeze = before.prepare(task, freeze=freeze, unfreeze=unfreeze)
     fields = task.fields()
     if sample_weight is not None:
         fields += (Field(name=_WEIGHT, kind="number", target=True),)
@@ -68,15 +63,55 @@ def finetune(
     source, validation = _hold_out(
         task, source, validation_data, label=label, columns=columns, on_error=on_error
     )
-    _say_balance(source, label, reporter)
-    if manifest is not None and manifest["data"] != source.fingerprint():
-        raise TrainingError(
-            f"{run_dir} was trained on other data: give the same data to go on, or another run_dir to start "
-            "anew."
-        )
+    balance = describe_balance(source, label) if label is not None else None
+    if balance is not None:
+        reporter.say(balance.table())
+    if before is not None:
+        before.check_data(source.fingerprint())
     task.build()
-    if freeze is not None and manifest is None:
+    if freeze is not None and before is None:
         task.freeze(freeze)
+    loop = _make_loop(
+        task,
+        *_encode(task, source, validation, label=label, sample_weight=sample_weight, reporter=reporter),
+        unfreeze=unfreeze,
+        run=run,
+        callbacks=callbacks,
+        reporter=reporter,
+    )
+    task.run = run
+    if run is not None and before is None:
+        run.assets.mkdir(parents=True, exist_ok=True)
+        task.save_assets(run.assets)
+        run.write(describe_run(task, unfreeze=unfreeze, data=source.fingerprint()))
+        if balance is not None:
+            Notes(run).add_balance(balance)
+    elif run is not None and before is not None:
+        run.write({**before.manifest, "config": task.dump_config()})
+        checkpoint = run.checkpoints.latest()
+        if checkpoint is not None:
+            loop.state.restore(checkpoint)
+            where = f"epoch {loop.state.epoch + 1}, batch {loop.state.batch + 1}"
+            reporter.say(f"resuming {run.folder} at {where}")
+    here = device.current()
+    with Notes(run).session(device=here.name, precision=here.precision(task.config.precision)):
+        history = loop.train(resumed=loop.state.step > 0)
+    task.last_metrics = {name: values[-1] for name, values in history.history.items() if values}
+    if run is not None:
+        reporter.say(f"report: {write_run_report(task, run)}")
+    return history
+
+
+def _encode(
+    task: Task,
+    source: Source,
+    validation: Source | None,
+    *,
+    label: str | None,
+    sample_weight: str | None,
+    reporter: Reporter,
+) -> tuple[Examples, Examples | None]:
+    config = task.config.training
     with reporter.bar("encoding", total=len(source)) as bar:
         examples = Examples(
             task=task,
@@ -86,25 +121,40 @@ def finetune(
             memory_limit=config.cache_memory_mb << 20,
             progress=bar.update,
         )
-    held_out = None
-    if validation is not None:
-        held_out = Examples(
-            task=task, source=validation, targets=True, memory_limit=config.cache_memory_mb << 20
+    if validation is None:
+        return examples, None
+    if task.forward is None:
+        raise ConfigError(
+            f"validation_data: {task.name!r} has several models and so no outputs to validate; leave it "
+            "out and measure in a callback."
         )
-    here = device.current()
+    return examples, Examples(
+        task=task, source=validation, targets=True, memory_limit=config.cache_memory_mb << 20
+    )
+
+
+def _make_loop(
+    task: Task,
+    examples: Examples,
+    validation: Examples | None,
+    *,
+    unfreeze: Unfreeze | None,
+    run: Run | None,
+    callbacks: list[keras.callbacks.Callback],
+    reporter: Reporter,
+) -> Loop:
+    config, here = task.config.training, device.current()
     precision, jit_compile = here.precision(task.config.precision), here.jit_compile(config.jit_compile)
     reporter.say(f"device {here.name}, precision {precision}, jit {'on' if jit_compile else 'off'}")
     metrics = task.metrics()
-    stepper = _make_stepper(task, examples, metrics, precision=precision, jit_compile=jit_compile)
-    task.run = run
     if run is not None:
         callbacks = [*callbacks, keras.callbacks.TensorBoard(log_dir=str(run.tensorboard), write_graph=False)]
-    loop = Loop(
+    return Loop(
         task=task,
-        stepper=stepper,
+        stepper=_make_stepper(task, examples, metrics, precision=precision, jit_compile=jit_compile),
         metrics=metrics,
         examples=examples,
-        validation=held_out,
+        validation=validation,
         config=config,
         unfreeze=unfreeze,
         run=run,
@@ -112,87 +162,6 @@ def finetune(
         jit_compile=jit_compile,
         reporter=reporter,
     )
-    if run is not None:
-        if manifest is None:
-            task.save_assets(_made(run.assets))
-            run.write(_manifest(task, source, unfreeze))
-            if label is not None:
-                Notes(run).add_balance(describe_balance(source, label))
-        else:
-            run.write({**manifest, "config": task.dump_config()})
-            checkpoint = run.checkpoints.latest()
-            if checkpoint is not None:
-                loop.state.restore(checkpoint)
-                reporter.say(
-                    f"resuming {run.folder} at epoch {loop.state.epoch + 1}, batch {loop.state.batch + 1}"
-                )
-    with Notes(run).session(device=here.name, precision=precision):
-        history = loop.train(resumed=loop.state.step > 0)
-    task.last_metrics = {name: values[-1] for name, values in history.history.items() if values}
-    if run is not None:
-        reporter.say(f"report: {write_run_report(task, run)}")
-    return history
-
-
-def restore_task(task: Task, run: Run, manifest: Mapping[str, Any]) -> None:
-    """Builds a task as a run left it, up to the weights."""
-    if not task.models:
-        task._restoring = True
-        task.load_assets(run.assets)
-        task.build()
-    if manifest.get("lora"):
-        task.freeze(LoRA(**manifest["lora"]))
-    task.freezing.restore(manifest["frozen"])
-
-
-def _decide_resume(run: Run | None, resume: str) -> bool:
-    if resume not in ("auto", "must", "never"):
-        raise ConfigError(f"resume: {resume!r} is none of 'auto', 'must', 'never'.")
-    exists = run is not None and run.exists()
-    if resume == "must" and not exists:
-        where = f"{run.folder} holds no run" if run else "there is no run_dir"
-        raise TrainingError(f"resume='must', but {where} to go on with.")
-    if resume == "never" and exists and run is not None:
-        raise TrainingError(
-            f"resume='never', but {run.folder} already holds a run: choose another run_dir or delete it."
-        )
-    return exists
-
-
-def _adopt_config(task: Task, manifest: Mapping[str, Any], run: Run) -> None:
-    """Takes over what the run learned or was told, after checking that the caller does not contradict it."""
-    now, then = task.dump_config(), manifest["config"]
-    for part, before in ((now, then), (now["training"], then["training"])):
-        for key, value in part.items():
-            # None means that the caller left it open, as the first half may have done before it learned it.
-            if (
-                key != "training"
-                and key not in _FREE_TO_CHANGE
-                and value is not None
-                and before.get(key) != value
-            ):
-                raise TrainingError(
-                    f"{run.folder} was trained with {key}={before.get(key)!r}, not {value!r}: give the same "
-                    "config to go on, or another run_dir to start anew."
-                )
-    free = {key: now["training"][key] for key in _FREE_TO_CHANGE}
-    task.config = parse(
-        task.config_class, {**then, "training": {**then["training"], **free}}, where=task.name
-    )
-
-
-def _manifest(task: Task, source: Source, unfreeze: Unfreeze | None) -> dict[str, Any]:
-    freezing = task.freezing
-    return {
-        "task": task.name,
-        "config": task.dump_config(),
-        "frozen": freezing.positions(),
-        "freeze": freezing.policy if isinstance(freezing.policy, (str, int)) else None,
-        "lora": freezing.lora.get_config() if freezing.lora else None,
-        "unfreeze": str(unfreeze) if unfreeze else None,
-        "data": source.fingerprint(),
-        "versions": {"keras": keras.__version__},
-    }
 
 
 def _hold_out(
@@ -257,12 +226,15 @@ def _make_stepper(
     batches = -(-len(examples) // config.batch_size)
     total_steps = config.epochs * -(-batches // config.accumulate)
 
+    calls = itertools.count()
+
     def make() -> keras.optimizers.Optimizer:
         return make_optimizer(
             config,
             variables=task.freezing.variables,
             total_steps=total_steps,
             loss_scale=precision == "mixed_float16",
+            copy=next(calls) > 0,
         )
 
     updates = task.updates(make)
@@ -278,16 +250,6 @@ def _make_stepper(
     )
 
 
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 def _say_skipped(source: Source, reporter: Reporter) -> None:
     if source.skipped:
         reporter.say(f"skipped {source.skipped} bad rows, for example: {source.skip_examples[0]}")
-
-
-def _say_balance(source: Source, label: str | None, reporter: Reporter) -> None:
-    if label is not None:
-        reporter.say(describe_balance(source, label).table())

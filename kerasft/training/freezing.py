@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -76,11 +77,16 @@ class FreezeReport:
 
 @dataclasses.dataclass(frozen=True)
 class _Owner:
-    """A layer with weights of its own, and those of them that training may move."""
+    """A layer with weights of its own; `moves` says whether an optimizer may move these.
+
+    Of a layer without any such weight (normalisation without scale and offset) `weights` are its statistics:
+    they say whether the layer is frozen.
+    """
 
     group: str
     layer: keras.Layer
-    variables: tuple[keras.Variable, ...]
+    weights: tuple[keras.Variable, ...]
+    moves: bool
 
 
 class Freezing:
@@ -93,8 +99,13 @@ class Freezing:
         models: Name to model.
         groups: Group name to layers, ordered from input to head; every layer with weights in exactly one.
 
+    Attributes:
+        policy: What `freeze` was called with last, or None.
+        lora: The adapters that the models have, or None.
+        frozen: Ids of the frozen variables.
+
     Raises:
-        ConfigError: a layer with weights is in no group or in two.
+        ConfigError: a layer with weights is in no group or in two, or `groups` is something else.
     """
 
     def __init__(
@@ -104,12 +115,19 @@ class Freezing:
             raise ConfigError(
                 "layer_groups() returned no group; return at least one, for example {'head': model.layers}."
             )
-        self._models = dict(models)
+        _check_groups(groups)
+        self.models = dict(models)
         self.groups = {name: list(layers) for name, layers in groups.items()}
-        self.policy: Any = "none"
+        self.policy: Any = None
         self.lora: LoRA | None = None
-        self.frozen: frozenset[int] = frozenset()
         self._collect()
+        # What the author made untrainable stays so until somebody chooses a policy.
+        self.frozen = frozenset(
+            id(weight)
+            for owner in self._owners
+            for weight in owner.weights
+            if not owner.layer.trainable or (owner.moves and not weight.trainable)
+        )
 
     def _collect(self) -> None:
         group_of: dict[int, str] = {}
@@ -123,28 +141,30 @@ class Freezing:
                         )
         owners: list[_Owner] = []
         seen: set[int] = set()
-        for model in self._models.values():
+        for model in self.models.values():
             for layer in _compat.flatten_layers(model):
-                variables = [v for v in _compat.own_trainable_variables(layer) if id(v) not in seen]
-                seen.update(id(v) for v in variables)
-                if not variables:
+                moving = _compat.own_trainable_variables(layer)
+                weights = [w for w in moving or _compat.own_variables(layer) if id(w) not in seen]
+                seen.update(id(weight) for weight in weights)
+                if not weights:
                     continue
-                if id(layer) not in group_of:
+                if id(layer) in group_of:
+                    owners.append(_Owner(group_of[id(layer)], layer, tuple(weights), bool(moving)))
+                elif moving:
                     raise ConfigError(
                         f"Layer {layer.path!r} has weights but is in no layer group; add it to one in "
                         f"layer_groups(), which has {', '.join(self.groups)}."
                     )
-                owners.append(_Owner(group_of[id(layer)], layer, tuple(variables)))
         self._owners = owners
 
     @property
     def variables(self) -> list[keras.Variable]:
         """Everything that training could move, in the order of the models."""
-        return [variable for owner in self._owners for variable in owner.variables]
+        return [weight for owner in self._owners if owner.moves for weight in owner.weights]
 
     def group_of(self) -> dict[int, str]:
         """Returns the group of each variable by its id."""
-        return {id(variable): owner.group for owner in self._owners for variable in owner.variables}
+        return {id(weight): owner.group for owner in self._owners for weight in owner.weights}
 
     def freeze(self, policy: Policy) -> None:
         """Replaces the frozen set by what `policy` names (see `Task.freeze`)."""
@@ -159,11 +179,11 @@ class Freezing:
                 self._collect()
             head = list(self.groups)[-1]
             self.frozen = frozenset(
-                id(variable)
+                id(weight)
                 for owner in self._owners
                 if owner.group != head
-                for variable in owner.variables
-                if not policy.trains(owner.layer, variable)
+                for weight in owner.weights
+                if not policy.trains(owner.layer, weight)
             )
         else:
             self.frozen = self._resolve(policy)
@@ -171,14 +191,14 @@ class Freezing:
         self.apply(self.frozen)
 
     def restore(self, frozen: Iterable[int]) -> None:
-        """Freezes the variables at the given positions of `variables`, as a saved run names them."""
-        variables = self.variables
-        self.frozen = frozenset(id(variables[i]) for i in frozen)
+        """Freezes what `positions` named in a model of the same architecture."""
+        keys = list(self.group_of())
+        self.frozen = frozenset(keys[i] for i in frozen)
         self.apply(self.frozen)
 
     def positions(self) -> list[int]:
-        """Returns the positions of the frozen variables in `variables`, for `restore`."""
-        return [i for i, variable in enumerate(self.variables) if id(variable) in self.frozen]
+        """Returns which of the weights are frozen, by their order in the models, for `restore`."""
+        return [i for i, key in enumerate(self.group_of()) if key in self.frozen]
 
     def _resolve(self, policy: Any) -> frozenset[int]:
         names = list(self.groups)
@@ -219,10 +239,10 @@ class Freezing:
         except re.error as error:
             raise ConfigError(f"freeze: {pattern!r} is no group and not a valid pattern ({error}).") from None
         found = frozenset(
-            id(variable)
+            id(weight)
             for owner in self._owners
-            for variable in owner.variables
-            if matches(owner.group) or matches(variable.path)
+            for weight in owner.weights
+            if matches(owner.group) or matches(weight.path)
         )
         if not found:
             known = [*self.groups, "backbone", "all", "none", "norm"]
@@ -235,9 +255,7 @@ class Freezing:
         return self._where(lambda owner: owner.group in chosen)
 
     def _where(self, test: Callable[[_Owner], bool]) -> frozenset[int]:
-        return frozenset(
-            id(variable) for owner in self._owners if test(owner) for variable in owner.variables
-        )
+        return frozenset(id(weight) for owner in self._owners if test(owner) for weight in owner.weights)
 
     def frozen_in(self, epoch: int, unfreeze: Unfreeze | None) -> frozenset[int]:
         """Returns the ids of the variables frozen in `epoch`: the policy's, less groups released by then."""
@@ -260,10 +278,22 @@ class Freezing:
             inside = {id(variable) for model in models for variable in model.variables}
         return [v for v in self.variables if id(v) not in frozen and (inside is None or id(v) in inside)]
 
+    def moving(self) -> list[keras.Variable]:
+        """Returns all weights that training changes under the policy, statistics of layers included."""
+        fixed = self.frozen_layers(self.frozen)
+        statistics = {
+            id(weight): weight
+            for model in self.models.values()
+            for layer in _compat.flatten_layers(model)
+            if id(layer) not in fixed
+            for weight in _compat.own_statistics(layer)
+        }
+        return [*self.trainable(self.frozen), *statistics.values()]
+
     def apply(self, frozen: frozenset[int]) -> None:
         """Sets the layers' `trainable` flags, which keeps a frozen BatchNormalization in inference mode."""
-        candidates = {id(variable) for variable in self.variables}
-        for model in self._models.values():
+        candidates = self.group_of()
+        for model in self.models.values():
             for layer in _compat.flatten_layers(model):
                 below = [id(v) for v in layer.variables if id(v) in candidates]
                 if below:
@@ -274,7 +304,7 @@ class Freezing:
     def frozen_layers(self, frozen: frozenset[int]) -> set[int]:
         """Returns the ids of the layers that are wholly frozen, with weightless members of frozen groups."""
         result: set[int] = set()
-        trainable_owner = {id(o.layer) for o in self._owners if any(id(v) not in frozen for v in o.variables)}
+        trainable_owner = {id(o.layer) for o in self._owners if any(id(w) not in frozen for w in o.weights)}
         frozen_owner = {id(o.layer) for o in self._owners} - trainable_owner
         for layers in self.groups.values():
             members = [inner for layer in layers for inner in _compat.flatten_layers(layer)]
@@ -301,7 +331,18 @@ class Freezing:
         rows = []
         for name in self.groups:
             owners = [owner for owner in self._owners if owner.group == name]
-            sizes = {id(v): int(v.value.shape.num_elements()) for owner in owners for v in owner.variables}
+            sizes = {id(v): math.prod(v.shape) for owner in owners if owner.moves for v in owner.weights}
             trainable = sum(size for key, size in sizes.items() if key not in frozen)
             rows.append(GroupRow(name, len(owners), sum(sizes.values()), trainable, factors[name]))
         return FreezeReport(tuple(rows))
+
+
+def _check_groups(groups: Any) -> None:
+    lists = list(groups.values()) if isinstance(groups, Mapping) else [groups]
+    wrong = [part for layers in lists for part in ([layers] if isinstance(layers, str) else layers)]
+    wrong = [part for part in wrong if not isinstance(part, keras.Layer)]
+    if wrong or not isinstance(groups, Mapping):
+        raise ConfigError(
+            f"layer_groups() must return a dict of lists of Keras layers, not {groups!r}; "
+            "for example {'body': [model.get_layer('encoder')], 'head': [model.get_layer('logits')]}."
+        )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -12,13 +12,14 @@ import numpy as np
 from kerasft.data import epoch_batches
 from kerasft.errors import Interrupted, TrainingError
 from kerasft.reports import Notes
-from kerasft.training.cache import CacheRefused, cache_frontier
+from kerasft.training.cache import FeatureCache
+from kerasft.training.callbacks import reads_batches
 from kerasft.training.config import TrainingConfig
 from kerasft.training.evaluation import Evaluator, read_metrics
 from kerasft.training.examples import Examples
-from kerasft.training.features import FrozenPrefix
+from kerasft.training.grouping import group_steps
 from kerasft.training.interrupt import SignalGuard
-from kerasft.training.movement import MovementCheck
+from kerasft.training.movement import MovementWatch
 from kerasft.training.progress import Bar, Reporter, format_logs
 from kerasft.training.run import Run
 from kerasft.training.schedules import Unfreeze
@@ -84,10 +85,15 @@ class Loop:
         self._lengths = examples.lengths if config.bucket else None
         self.monitor = task.monitor if config.monitor == "auto" else config.monitor
         self._frozen: frozenset[int] | None = None
-        self._movement: MovementCheck | None = None
-        self._check_pending = False
-        self._applied = 0
-        self._batch_logs = any(_overrides_batch_end(callback) for callback in callbacks)
+        self._movement = MovementWatch(freezing=task.freezing, stepper=stepper)
+        self._features = FeatureCache(
+            task=task,
+            config=config,
+            unfreeze=unfreeze,
+            examples={"training": examples} | ({"validation": validation} if validation else {}),
+            reporter=reporter,
+        )
+        self._batch_logs = any(reads_batches(callback) for callback in callbacks)
         self.state = TrainingState(models=task.models, metrics=metrics, stepper=stepper, callbacks=callbacks)
         self._callbacks = self._connect(callbacks)
 
@@ -119,16 +125,18 @@ class Loop:
             TrainingError: a loss became NaN or Inf, or a checkpoint cannot be written.
             Interrupted: a signal came; the state was saved.
         """
-        with SignalGuard() as guard:
-            self._callbacks.on_train_begin()
-            if resumed:
-                self.state.restore_callbacks(self.history)
-            while self.state.epoch < self._config.epochs and not self.state.stopped:
-                self._epoch(guard)
+        try:
+            with SignalGuard() as guard:
+                self._callbacks.on_train_begin()
+                if resumed:
+                    self.state.restore_callbacks(self.history)
+                while self.state.epoch < self._config.epochs and not self.state.stopped:
+                    self._epoch(guard)
+        finally:
+            self._task.forward_through(None)
         if self._stepper.average is not None:
             self._stepper.average.swap()
         self._callbacks.on_train_end()
-        self._task.forward_through(None)
         return self.history
 
     def _epoch(self, guard: SignalGuard) -> None:
@@ -148,37 +156,30 @@ class Loop:
         self._callbacks.on_epoch_begin(epoch)
         title = f"epoch {epoch + 1}/{self._config.epochs}"
         with self._reporter.bar(title, total=len(self._examples)) as bar:
-            for first, group, kind in self._calls(batches):
-                self._call(first, group, kind, bar)
+            for steps, kind in self._calls(epoch, batches):
+                self._call(steps.start, [batches[i] for i in steps], kind, bar)
                 if guard.received is not None:
                     self._stop(guard.received.name)
-                if self.state.checkpoint_due(self._config.checkpoint_every) and self.state.batch < len(
-                    batches
-                ):
+                if self._model.stop_training:
+                    break
+                if self.state.checkpoint_due(self._config.checkpoint_every) and steps.stop < len(batches):
                     self._save()
         self._end_epoch(epoch, title)
 
-    def _calls(self, batches: list[np.ndarray]) -> Iterator[tuple[int, list[np.ndarray], StepKind]]:
+    def _calls(self, epoch: int, batches: list[np.ndarray]) -> Iterator[tuple[range, StepKind]]:
         """Yields the steps of the epoch that are not yet done, together those that one call can run."""
-        size = self._config.steps_per_call
-        group: list[np.ndarray] = []
-        first = self.state.batch
-        step = self.state.step - self.state.batch
-        for index in range(first, len(batches)):
-            kind = self._stepper.kind(step=step + index, batch=index, last=index + 1 == len(batches))
-            group.append(batches[index])
-            following = None
-            if index + 1 < len(batches):
-                following = self._stepper.kind(
-                    step=step + index + 1, batch=index + 1, last=index + 2 == len(batches)
-                )
-            # Groups end at multiples of `size` wherever a resumed run starts: same padding, same rounding.
-            if (index + 1) % size == 0 or following != kind or len(batches[index + 1]) != len(batches[index]):
-                yield first, group, kind
-                group, first = [], index + 1
+        count, accumulate = len(batches), self._config.accumulate
+        applications = epoch * -(-count // accumulate)
+        kinds = [
+            self._stepper.kind(step=applications + i // accumulate, batch=i, last=i + 1 == count)
+            for i in range(count)
+        ]
+        sizes = [len(batch) for batch in batches]
+        for steps in group_steps(kinds, sizes, first=self.state.batch, limit=self._config.steps_per_call):
+            yield steps, kinds[steps.start]
 
     def _call(self, first: int, group: list[np.ndarray], kind: StepKind, bar: Bar) -> None:
-        self._begin_movement_check()
+        self._movement.before_call()
         self._callbacks.on_train_batch_begin(first)
         stacked = self._config.steps_per_call > 1
         batch = self._examples.stacked(group) if stacked else self._examples.batch(group[0])
@@ -187,10 +188,10 @@ class Loop:
             self._guard(row, kind)
             names = [self._stepper.updates[i].name for i in kind.due]
             self.state.add_losses(dict(zip(names, row.tolist(), strict=True)), examples=len(indices))
-        self._end_movement_check()
         bar.update(self.state.examples, lambda: {**self._losses(), **read_metrics(self._metrics)})
         logs = {**self._losses(), **read_metrics(self._metrics)} if self._batch_logs else self._losses()
         self._callbacks.on_train_batch_end(first + len(group) - 1, logs)
+        self._movement.after_call(kind, step=self.state.step)
 
     def _losses(self) -> dict[str, float]:
         means = self.state.mean_losses()
@@ -225,77 +226,10 @@ class Loop:
         if frozen == self._frozen:
             return
         self._frozen = frozen
-        self._stepper.set_frozen(frozen, variant=self._find_prefix(frozen, epoch))
-        self._movement = None
-        self._check_pending = True
+        self._stepper.set_frozen(frozen, variant=self._features.enter_phase(frozen, epoch))
+        self._movement.enter_phase(frozen)
         if epoch == 0 or self._unfreeze is not None:
             self._reporter.say(self._task.freezing.report(frozen, self._task.layerwise))
-
-    def _find_prefix(self, frozen: frozenset[int], epoch: int) -> str:
-        """Lets a frozen prefix run in inference mode, cached where that pays; returns a step variant."""
-        self._task.forward_through(None)
-        for examples in (self._examples, self._validation):
-            if examples is not None:
-                examples.set_frontier(None)
-        if not frozen or self._task.forward is None:
-            return ""
-        try:
-            prefix = FrozenPrefix(
-                model=self._task.forward.model, frozen_layers=self._task.freezing.frozen_layers(frozen)
-            )
-        except ValueError as error:
-            self._reporter.say(f"feature cache off: {error}")
-            return ""
-        self._task.forward_through(prefix)
-        why_not = self._why_no_cache(frozen, epoch)
-        if why_not is None:
-            try:
-                self._fill_cache(prefix)
-                return f"cached-{epoch}"
-            except CacheRefused as error:
-                self._examples.set_frontier(None)
-                why_not = str(error)
-        self._reporter.say(f"feature cache off: {why_not}")
-        return "prefix"
-
-    def _why_no_cache(self, frozen: frozenset[int], epoch: int) -> str | None:
-        if not self._config.feature_cache:
-            return "feature_cache is false"
-        following = range(epoch + 1, self._config.epochs)
-        if not any(self._task.freezing.frozen_in(later, self._unfreeze) == frozen for later in following):
-            return "this phase lasts one epoch, in which every output is used once"
-        return None
-
-    def _fill_cache(self, prefix: FrozenPrefix) -> None:
-        on_disk = False
-        for name, examples in (("training", self._examples), ("validation", self._validation)):
-            if examples is None:
-                continue
-            with self._reporter.bar(f"caching {name} features", total=len(examples)) as bar:
-                store = cache_frontier(
-                    prefix=prefix,
-                    examples=examples,
-                    batch_size=self._config.batch_size,
-                    memory_limit=self._config.cache_memory_mb << 20,
-                    progress=bar.update,
-                )
-            on_disk |= store.on_disk
-        where = "on disk" if on_disk else "in memory"
-        self._reporter.say(f"feature cache on: outputs up to layer {prefix.last_layer!r} are kept {where}")
-
-    def _begin_movement_check(self) -> None:
-        if self._check_pending and self._movement is None:
-            rates = [float(keras.ops.convert_to_numpy(o.learning_rate)) for o in self._stepper.optimizers]
-            if all(rate > 0 for rate in rates):
-                self._movement = MovementCheck(
-                    freezing=self._task.freezing, frozen=self._frozen or frozenset()
-                )
-                self._applied = self._stepper.applied
-
-    def _end_movement_check(self) -> None:
-        if self._movement is not None and self._check_pending and self._stepper.applied > self._applied:
-            self._movement.finish(step=self.state.step)
-            self._check_pending, self._movement = False, None
 
     def _end_epoch(self, epoch: int, title: str) -> None:
         logs = {**self._losses(), **read_metrics(self._metrics)}
@@ -308,6 +242,7 @@ class Loop:
                     batch_size=self._config.batch_size,
                     variant=self._stepper.variant,
                     progress=bar.update,
+                    callbacks=self._callbacks,
                 )
             logs |= {f"val_{name}": value for name, value in results.items()}
         self._callbacks.on_epoch_end(epoch, logs)
@@ -316,9 +251,9 @@ class Loop:
         if self._stepper.average is not None:
             self._stepper.average.swap()
         self.state.next_epoch(stopped=bool(self._model.stop_training))
-        self._save()
         if self._run is not None:
             self._run.write_history(self.history.history, self.history.epoch)
+        self._save()
 
     def _remember_best(self, logs: dict[str, float]) -> None:
         if self._validation is None:
@@ -360,9 +295,3 @@ class Loop:
             f"of it is saved in {self._run.folder}: the same command with resume='auto' (--resume auto) goes "
             "on from there."
         )
-
-
-def _overrides_batch_end(callback: Any) -> bool:
-    base = keras.callbacks.Callback
-    hooks: list[Callable] = [base.on_train_batch_end, base.on_batch_end]
-    return any(getattr(type(callback), hook.__name__) is not hook for hook in hooks)

@@ -83,17 +83,23 @@ def make_learning_rate(config: TrainingConfig, *, total_steps: int) -> Any:
 
 
 def make_optimizer(
-    config: TrainingConfig, *, variables: Sequence[keras.Variable], total_steps: int, loss_scale: bool
+    config: TrainingConfig,
+    *,
+    variables: Sequence[keras.Variable],
+    total_steps: int,
+    loss_scale: bool,
+    copy: bool = False,
 ) -> keras.optimizers.Optimizer:
-    """Builds the optimizer of a config for all `variables` that training may ever move.
+    """Makes the optimizer of a config.
 
     A named optimizer gets the config's rate, decay and clipping; an optimizer object is used as it is.
 
     Args:
         config: The training config.
-        variables: Everything that may train in any phase, so that unfreezing keeps the optimizer's state.
+        variables: Everything that may train in any phase.
         total_steps: Updates in the whole training, for schedules.
         loss_scale: Scale the loss dynamically, as float16 needs.
+        copy: Copy an optimizer object, because another update uses it already.
 
     Raises:
         ConfigError: no such optimizer, or one that does what the loop already does.
@@ -103,15 +109,14 @@ def make_optimizer(
         optimizer = keras.optimizers.deserialize(optimizer)
     if isinstance(optimizer, keras.optimizers.Optimizer):
         _refuse_duplicates(optimizer)
+        if copy:
+            optimizer = type(optimizer).from_config(optimizer.get_config())
     elif isinstance(optimizer, str):
         optimizer = _from_name(optimizer, config, variables=variables, total_steps=total_steps)
     else:
         raise ConfigError(f"optimizer: {optimizer!r} is neither a name nor a Keras optimizer.")
     if loss_scale and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    if not optimizer.built:
-        optimizer.build(list(variables))
-        optimizer.built = True
     return optimizer
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kerasft.errors import TrainingError
-from kerasft.training.checkpoint import CheckpointFolder, write_atomically
+from kerasft.training.checkpoint import CheckpointFolder, to_json, write_atomically
 
 _MANIFEST = "run.json"
 
@@ -45,8 +45,8 @@ class Run:
         return self.folder / "report.html"
 
     def exists(self) -> bool:
-        """Whether the folder holds a run."""
-        return (self.folder / _MANIFEST).is_file()
+        """Whether the folder holds a run to go on with: one that has saved a checkpoint."""
+        return (self.folder / _MANIFEST).is_file() and bool(self.checkpoints.steps())
 
     def read(self) -> dict[str, Any]:
         """Returns what `write` wrote.
@@ -85,5 +85,4 @@ class Run:
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
     def _write_json(self, name: str, value: Any) -> None:
-        encoded = (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
-        write_atomically(self.folder / name, lambda file: file.write(encoded))
+        write_atomically(self.folder / name, lambda file: file.write(to_json(value) + b"\n"))

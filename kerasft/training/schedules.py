@@ -149,6 +149,8 @@ def parse_unfreeze(text: str | Unfreeze | None) -> Unfreeze | None:
             return Milestones(
                 at={int(epoch): "all" if count == "all" else int(count) for epoch, count in pairs}
             )
+    except ConfigError:
+        raise
     except ValueError:
         pass
     raise ConfigError(f"unfreeze: {text!r} is neither 'gradual:EPOCHS' nor 'milestones:EPOCH=GROUPS,...'.")

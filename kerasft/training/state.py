@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from kerasft.errors import TrainingError
-from kerasft.training.checkpoint import Checkpoint, CheckpointFolder, save
+from kerasft.training.callbacks import CallbackStates
+from kerasft.training.checkpoint import Checkpoint, CheckpointFolder, model_variables, save
 from kerasft.training.step import Stepper
 
 
 def is_better(value: float, best: float, *, monitor: str) -> bool:
-    """Whether `value` of a metric beats `best`: less for losses and errors, more for everything else.
+    """Whether `value` of a metric beats `best`: less for losses and errors, more for others; all beats NaN.
 
     Example:
         >>> is_better(0.1, 0.2, monitor="val_loss"), is_better(0.1, 0.2, monitor="val_accuracy")
         (True, False)
     """
     falling = any(word in monitor.lower() for word in ("loss", "error", "mse", "mae", "perplexity", "fid"))
-    return value < best if falling else value > best
-
-
-def model_variables(models: Mapping[str, keras.Model]) -> dict[str, Any]:
-    """Returns all variables of models by name, dropout seeds included."""
-    return {f"model/{name}/{i}": v for name, model in models.items() for i, v in enumerate(model.variables)}
+    return best != best or (value < best if falling else value > best)
 
 
 def assign(variables: Mapping[str, Any], checkpoint: Checkpoint) -> None:
@@ -79,11 +75,12 @@ class TrainingState:
         self.best: float | None = None
         self.stopped = False
         self._losses: dict[str, list[float]] = {}
+        self._last_losses: dict[str, float] = {}
         self._since_save = 0
         self._models = models
         self._metrics = metrics
         self._stepper = stepper
-        self._callbacks = list(callbacks)
+        self._callbacks = CallbackStates(callbacks)
         self._restored: Checkpoint | None = None
 
     def add_losses(self, losses: Mapping[str, float], *, examples: int) -> None:
@@ -98,14 +95,14 @@ class TrainingState:
         self.examples += examples
 
     def mean_losses(self) -> dict[str, float]:
-        """Returns the mean loss of each update over the examples of the epoch so far."""
-        return {name: total / count for name, (total, count) in self._losses.items()}
+        """Returns each update's mean loss over the epoch so far, of the last one while it has not acted."""
+        return self._last_losses | {name: total / count for name, (total, count) in self._losses.items()}
 
     def next_epoch(self, *, stopped: bool) -> None:
         """Counts one epoch."""
         self.epoch += 1
         self.batch = self.examples = 0
-        self._losses = {}
+        self._last_losses, self._losses = self.mean_losses(), {}
         self.stopped = stopped
 
     def checkpoint_due(self, every: int | None) -> bool:
@@ -129,13 +126,7 @@ class TrainingState:
     def save(self, folder: CheckpointFolder, history: keras.callbacks.History) -> None:
         """Writes everything as the checkpoint of the current step."""
         arrays = {name: variable.numpy() for name, variable in self._variables().items()}
-        attributes = []
-        for i, callback in enumerate(self._callbacks):
-            plain, held = _callback_state(callback)
-            attributes.append(plain)
-            arrays |= {
-                f"callback/{i}/{name}/{j}": a for name, parts in held.items() for j, a in enumerate(parts)
-            }
+        callbacks, held = self._callbacks.save()
         state = {
             "epoch": self.epoch,
             "batch": self.batch,
@@ -144,11 +135,12 @@ class TrainingState:
             "best": self.best,
             "stopped": self.stopped,
             "losses": self._losses,
+            "last_losses": self._last_losses,
             "history": history.history,
             "history_epochs": history.epoch,
-            "callbacks": attributes,
+            "callbacks": callbacks,
         }
-        folder.save(self.step, arrays, state)
+        folder.save(self.step, arrays | held, state)
         self._since_save = 0
 
     def save_best(self, folder: CheckpointFolder, *, monitor: str) -> None:
@@ -167,7 +159,7 @@ class TrainingState:
         state = checkpoint.state
         self.epoch, self.batch, self.step = state["epoch"], state["batch"], state["step"]
         self.examples, self.best, self.stopped = state["examples"], state["best"], state["stopped"]
-        self._losses = state["losses"]
+        self._losses, self._last_losses = state["losses"], state["last_losses"]
         self._restored = checkpoint
 
     def restore_callbacks(self, history: keras.callbacks.History) -> None:
@@ -176,31 +168,4 @@ class TrainingState:
             return
         state = self._restored.state
         history.history, history.epoch = state["history"], state["history_epochs"]
-        for i, (callback, attributes) in enumerate(zip(self._callbacks, state["callbacks"], strict=False)):
-            for name, value in attributes.items():
-                setattr(callback, name, value)
-            held: dict[str, list[np.ndarray]] = {}
-            for key, array in _numbered(self._restored.arrays, f"callback/{i}/"):
-                held.setdefault(key, []).append(array)
-            for name, parts in held.items():
-                setattr(callback, name, parts)
-
-
-def _numbered(arrays: Mapping[str, np.ndarray], prefix: str) -> Iterator[tuple[str, np.ndarray]]:
-    found = [name.removeprefix(prefix).rsplit("/", 1) for name in arrays if name.startswith(prefix)]
-    for name, number in sorted(found, key=lambda part: (part[0], int(part[1]))):
-        yield name, arrays[f"{prefix}{name}/{number}"]
-
-
-def _callback_state(callback: keras.callbacks.Callback) -> tuple[dict[str, Any], dict[str, list[np.ndarray]]]:
-    """Returns a callback's numbers and its lists of arrays (EarlyStopping's best weights)."""
-    plain: dict[str, Any] = {}
-    held: dict[str, list[np.ndarray]] = {}
-    for name, value in vars(callback).items():
-        if isinstance(value, np.generic) and value.ndim == 0:
-            value = value.item()
-        if value is None or isinstance(value, (bool, int, float)):
-            plain[name] = value
-        elif isinstance(value, list) and value and all(isinstance(part, np.ndarray) for part in value):
-            held[name] = value
-    return plain, held
+        self._callbacks.restore(state["callbacks"], self._restored.arrays)

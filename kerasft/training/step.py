@@ -9,7 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasft.errors import TrainingError
+from kerasft import _compat
+from kerasft.errors import ConfigError, TrainingError
+from kerasft.training.checkpoint import AVERAGE, model_variables
 from kerasft.training.freezing import Freezing
 from kerasft.training.update import Batch, Update
 
@@ -51,6 +53,10 @@ class Stepper:
         accumulate: Batches per application of the gradients.
         ema: Momentum of the average weights, or None.
         jit_compile: Compile with XLA.
+
+    Raises:
+        ConfigError: an optimizer belongs to another model.
+        TrainingError: no update acts in every step, or two have one name.
     """
 
     def __init__(
@@ -65,6 +71,7 @@ class Stepper:
         jit_compile: bool = False,
     ) -> None:
         self.updates = list(updates)
+        _check_updates(self.updates)
         self._freezing = freezing
         self._observe = observe
         self._rate_factors = rate_factors
@@ -82,19 +89,23 @@ class Stepper:
                     self._accumulators[i, id(variable)] = tf.Variable(
                         tf.zeros(variable.shape), trainable=False
                     )
-        self.average = Average(models=self._models(), momentum=ema) if ema is not None else None
-
-    def _models(self) -> list[keras.Model]:
-        return list(dict.fromkeys(model for update in self.updates for model in update.models))
+        self.average = Average(models=freezing.models, momentum=ema) if ema is not None else None
 
     def _build_optimizers(self) -> None:
+        """Lets every optimizer know all that it may ever move, so that unfreezing keeps its state."""
         for optimizer in self.optimizers:
             models = [
                 model for update in self.updates if update.optimizer is optimizer for model in update.models
             ]
+            variables = self._freezing.trainable(frozenset(), models=models)
             if not optimizer.built:
-                optimizer.build(self._freezing.trainable(frozenset(), models=models))
+                optimizer.build(variables)
                 optimizer.built = True
+            known = {id(variable) for variable in _compat.optimized_variables(optimizer)}
+            if not known.issuperset(map(id, variables)):
+                raise ConfigError(
+                    f"optimizer: {optimizer.name} was built for another model; pass a new one, or its name."
+                )
 
     @property
     def optimizers(self) -> list[keras.optimizers.Optimizer]:
@@ -120,7 +131,14 @@ class Stepper:
         self._frozen, self.variant = frozen, variant
 
     def kind(self, *, step: int, batch: int, last: bool) -> StepKind:
-        """Returns the kind of the `step`-th step, with the `batch`-th batch of its epoch (both from 0)."""
+        """Returns what a step does.
+
+        Args:
+            step: Number of the application of gradients that the step belongs to, from 0; `Update.every`
+                counts these, so that accumulation and `every` do not miss each other.
+            batch: Number of the batch in its epoch, from 0.
+            last: Whether the batch is the epoch's last one.
+        """
         due = tuple(i for i, update in enumerate(self.updates) if update.is_due(step=step))
         return StepKind(due, last or (batch + 1) % self._accumulate == 0)
 
@@ -236,9 +254,18 @@ class Stepper:
         return state
 
     @property
-    def applied(self) -> int:
-        """How often gradients moved the weights: less than steps under accumulation and float16 overflow."""
-        return int(self.updates[0].optimizer.iterations.numpy())
+    def applied(self) -> list[int]:
+        """How often each optimizer moved weights: less than steps under accumulation and float16 overflow."""
+        return [int(optimizer.iterations.numpy()) for optimizer in self.optimizers]
+
+
+def _check_updates(updates: Sequence[Update]) -> None:
+    if all(update.every > 1 for update in updates):
+        raise TrainingError("No update acts in every step: updates() must return at least one with every=1.")
+    names = [update.name for update in updates]
+    for name in names:
+        if names.count(name) > 1:
+            raise TrainingError(f"Two updates are called {name!r}: give each a name of its own in updates().")
 
 
 def _to_tensor(value: Any) -> tf.Tensor | None:
@@ -251,29 +278,34 @@ class Average:
     Source: Polyak and Juditsky, 1992, "Acceleration of stochastic approximation by averaging".
 
     Args:
-        models: Their trainable and other weights (not random seeds) are averaged.
+        models: Name to model; their trainable and other weights (not random seeds) are averaged.
         momentum: Share of the old average that each update keeps, in (0, 1).
     """
 
-    def __init__(self, *, models: Sequence[keras.Model], momentum: float) -> None:
+    def __init__(self, *, models: Mapping[str, keras.Model], momentum: float) -> None:
         self._momentum = momentum
-        self._weights = [
-            weight for model in models for weight in model.weights if weight.dtype.startswith("float")
-        ]
-        self._averages = [tf.Variable(weight.value, trainable=False) for weight in self._weights]
+        self._weights = {
+            name: variable
+            for name, variable in model_variables(models).items()
+            if variable.dtype.startswith("float")
+        }
+        self._averages = {
+            name: tf.Variable(weight.value, trainable=False) for name, weight in self._weights.items()
+        }
 
     def update(self) -> None:
         """Moves the averages towards the weights (in the graph)."""
-        for average, weight in zip(self._averages, self._weights, strict=True):
+        for name, weight in self._weights.items():
+            average = self._averages[name]
             average.assign_sub((1.0 - self._momentum) * (average - tf.cast(weight.value, average.dtype)))
 
     def swap(self) -> None:
         """Exchanges weights and averages; twice leaves all as it was."""
-        for average, weight in zip(self._averages, self._weights, strict=True):
+        for name, weight in self._weights.items():
             held = weight.numpy()
-            weight.assign(average)
-            average.assign(held)
+            weight.assign(self._averages[name])
+            self._averages[name].assign(held)
 
     def state(self) -> dict[str, tf.Variable]:
-        """Returns the averages by name, for checkpoints."""
-        return {f"average/{i}": average for i, average in enumerate(self._averages)}
+        """Returns the averages, named "average/" and the weight's name, for checkpoints."""
+        return {f"{AVERAGE}{name}": average for name, average in self._averages.items()}

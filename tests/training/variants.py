@@ -38,7 +38,7 @@ class Attention(Points):
     def build_model(self):
         inputs = keras.Input((2,), name="point")
         hidden = keras.layers.Reshape((2, 1))(inputs)
-        hidden = keras.layers.EinsumDense("abc,cd->abd", (None, 6), bias_axes="d", name="lift")(hidden)
+        hidden = keras.layers.EinsumDense("abc,cd->abd", (2, 6), bias_axes="d", name="lift")(hidden)
         hidden = keras.layers.MultiHeadAttention(2, 3, name="attention")(hidden, hidden)
         hidden = keras.layers.Flatten()(hidden)
         hidden = keras.layers.Dense(8, activation="relu", name="mix")(hidden)
