@@ -1,0 +1,88 @@
+"""A good task passes every check, and the report says so."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from mood import Mood
+from rich.console import Console
+
+import kerasft
+from kerasft.errors import ConfigError, RegistryError
+from kerasft.testing import CHECKS, Check, CheckReport, ConformanceError, check_task
+
+
+def test_a_good_task_passes_every_check(tmp_path):
+    kerasft.register("mood")(Mood)
+    seen = []
+    report = check_task("mood", folder=tmp_path, progress=seen.append)
+    assert [check for check in report.checks if check.ok is not True] == []
+    assert [check.name for check in report.checks] == list(CHECKS)
+    assert seen == list(report.checks)
+    assert report.ok
+    report.raise_if_failed()
+    assert (tmp_path / "export" / "1" / "saved_model.pb").is_file()
+    assert kerasft.load(tmp_path / "reference").labels == ("angry", "happy")
+
+
+def test_config_data_and_choice_of_checks():
+    kerasft.register("mood")(Mood)
+    data = {
+        "text": [f"it was a {word}" for word in ("joy", "pity", "bore")] * 2,
+        "label": ["a", "b", "c"] * 2,
+    }
+    report = check_task(
+        Mood,
+        config={"width": 3},
+        data=data,
+        only=("class", "build", "groups", "finetune"),
+        skip=("class",),
+        width=5,
+    )
+    assert [check.name for check in report.checks] == ["build", "groups", "finetune"]
+    assert report.ok, str(report)
+    assert "words (40)" in report["groups"].detail  # 6 words and 2 more rows, 5 wide
+    assert "head (27)" in report["groups"].detail  # 8 inputs and a bias for each of three labels
+
+
+def test_wrong_arguments():
+    with pytest.raises(ConfigError, match=r"no check 'expot'.*did you mean \"export\""):
+        check_task(Mood, only=["expot"])
+    with pytest.raises(ConfigError, match="no task"):
+        check_task(dict)
+    with pytest.raises(RegistryError, match="no-such-task"):
+        check_task("no-such-task")
+    with pytest.raises(ConfigError, match="widht"):
+        check_task(Mood, widht=3)
+
+
+def test_report():
+    checks = (
+        Check(name="loss", ok=True, detail="one for each row"),
+        Check(name="export", ok=False, detail="return [table] from resources()"),
+        Check(name="verify", ok=None, detail="needs the check 'export' to pass"),
+    )
+    report = CheckReport(task="mood", checks=checks)
+    assert not report.ok
+    assert report.failed == checks[1:2]
+    assert report["verify"] is checks[2]
+    with pytest.raises(KeyError):
+        report["speed"]
+    assert str(report).splitlines() == [
+        "ok       loss       one for each row",
+        "FAILED   export     return [table] from resources()",
+        "skipped  verify     needs the check 'export' to pass",
+        "task 'mood': 1 passed, 1 failed, 1 skipped",
+    ]
+    assert json.loads(report.to_json())["checks"][2] == {
+        "name": "verify",
+        "ok": None,
+        "detail": checks[2].detail,
+    }
+    with pytest.raises(ConformanceError, match=r"1 failed.*\n  export: return \[table\] from resources"):
+        report.raise_if_failed()
+    console = Console(width=120)
+    with console.capture() as captured:
+        console.print(report)
+    assert "return [table] from resources()" in captured.get()
