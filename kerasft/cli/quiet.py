@@ -10,7 +10,9 @@ import tempfile
 from collections.abc import Iterator
 
 _STDERR = 2
-_CHATTER = re.compile(rb"WARNING: All log messages before absl|[IWE]\d{4} \d\d:\d\d:\d\d|[IWE]0000 00:00:")
+_CHATTER = re.compile(
+    rb"[IWE]\d{4} \d\d:\d\d:\d\d|WARNING: All log messages before absl|To enable the following instructions"
+)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,8 @@ from kerasft.cli.quiet import import_tensorflow, quiet_import
 from kerasft.cli.tasks import AsJson, Settings
 from kerasft.errors import ConfigError
 
+_MOST_CLASSES_SHOWN = 60
+
 Task = Annotated[str | None, typer.Argument(help="A name from `kerasft list`; may stand in the recipe.")]
 Data = Annotated[
     str | None, typer.Option("--data", metavar="SRC", help="Training data: a file, or tfds:NAME.")
@@ -75,7 +77,7 @@ def finetune(
         "unfreeze": unfreeze,
         "resume": resume,
         "on_error": on_error,
-        "columns": _pairs(columns or []) or None,
+        "columns": pairs(columns or []) or None,
     }
     extra = [*(settings or [])]
     if epochs is not None:
@@ -117,9 +119,14 @@ def _plan(
 def _run(plan: dict[str, Any], config: dict[str, Any], *, as_json: bool) -> None:
     import_tensorflow()
     import kerasft
+    from kerasft.data import open_source
+    from kerasft.reports import class_scores
 
     started = time.time()
     task = kerasft.create(plan["task"], **config)
+    reading: dict[str, Any] = {"columns": plan.get("columns"), "on_error": plan.get("on_error", "raise")}
+    if plan.get("test"):
+        open_source(plan["test"], fields=task.fields(), **reading)  # better now than after hours of training
     history = task.finetune(
         plan["data"],
         validation_data=_validation(plan.get("validation")),
@@ -127,12 +134,13 @@ def _run(plan: dict[str, Any], config: dict[str, Any], *, as_json: bool) -> None
         resume=plan.get("resume", "auto"),
         freeze=parse_freeze(plan.get("freeze")),
         unfreeze=plan.get("unfreeze"),
-        columns=plan.get("columns"),
-        on_error=plan.get("on_error", "raise"),
+        **reading,
     )
-    tested = None
+    tested, scores = None, None
     if plan.get("test"):
-        tested = kerasft.load(plan["run"]).evaluate(plan["test"])
+        best = kerasft.load(plan["run"])
+        tested = best.evaluate(plan["test"], **reading)
+        scores = class_scores(best.evaluation_metrics, best)
     if as_json:
         print_json(
             {
@@ -146,6 +154,8 @@ def _run(plan: dict[str, Any], config: dict[str, Any], *, as_json: bool) -> None
         )
         return
     print_rich(f"run folder: {plan['run']}")
+    if scores is not None and len(scores.names) <= _MOST_CLASSES_SHOWN:
+        print_rich(scores)
     if tested is not None:
         print_rich(f"test metrics of the best checkpoint on {plan['test']}:")
         print_json(tested)
@@ -179,7 +189,8 @@ def _validation(value: str | float | None) -> str | float | None:
     return value
 
 
-def _pairs(items: list[str]) -> dict[str, str]:
+def pairs(items: list[str]) -> dict[str, str]:
+    """Reads what `--column` was given: NAME=COLUMN, the task's name for a column and the data's."""
     found = {}
     for item in items:
         name, equals, column = item.partition("=")

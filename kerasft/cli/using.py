@@ -13,6 +13,7 @@ import typer
 from kerasft.cli.output import answering, plain, print_json, print_lines
 from kerasft.cli.quiet import import_tensorflow
 from kerasft.cli.tasks import AsJson
+from kerasft.cli.training import Columns, OnError, pairs
 from kerasft.errors import ConfigError
 
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a run.")]
@@ -23,6 +24,8 @@ def evaluate(
     run: RunFolder,
     data: Annotated[str, typer.Option("--data", metavar="SRC", help="Labelled data: a file, or tfds:NAME.")],
     checkpoint: Checkpoint = "best",
+    columns: Columns = None,
+    on_error: OnError = None,
     as_json: AsJson = False,
 ) -> None:
     """Print a run's metrics on labelled data as a JSON object."""
@@ -30,7 +33,8 @@ def evaluate(
         import_tensorflow()
         import kerasft
 
-        print_json(kerasft.load(run, checkpoint=checkpoint).evaluate(data))
+        task = kerasft.load(run, checkpoint=checkpoint)
+        print_json(task.evaluate(data, columns=pairs(columns or []), on_error=on_error or "raise"))
 
 
 def predict(
@@ -45,6 +49,7 @@ def predict(
         Path | None, typer.Option("--out", metavar="FILE.jsonl", help="Write there instead.")
     ] = None,
     checkpoint: Checkpoint = "best",
+    columns: Columns = None,
 ) -> None:
     """Print one JSON object of named outputs for each input, in order."""
     if bool(text) == bool(data):
@@ -54,7 +59,7 @@ def predict(
         import kerasft
 
         task = kerasft.load(run, checkpoint=checkpoint)
-        answers = task.predict(text or data)
+        answers = task.predict(text or data, columns=pairs(columns or []))
         lines = (json.dumps(plain(row), ensure_ascii=False) for row in rows(answers, task.row_outputs))
         if out is None:
             print_lines(lines)

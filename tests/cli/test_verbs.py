@@ -86,7 +86,13 @@ class TestFinetune:
         odd.write_text("wording\tverdict\tsecond verdict\n" + "".join(lines))
         arguments = ("finetune", "tinymood", "--data", odd, "--run", tmp_path / "run", "--epochs", 1)
         assert "odd.tsv has no column for 'text'" in sentence(cli(*arguments, code=2))
-        cli(*arguments, "--column", "text=wording", "--column", "label=verdict")
+        named = ("--column", "text=wording", "--column", "label=verdict")
+        last = cli(*arguments, *named, "--test", odd).out.splitlines()[-1]
+        assert cli("evaluate", tmp_path / "run", "--data", odd, *named).json == pytest.approx(
+            json.loads(last)
+        )
+        answers = cli("predict", tmp_path / "run", "--data", odd, *named[:2]).out.splitlines()
+        assert len(answers) == len(rows)
 
     def test_resume_must_demands_a_run_and_never_demands_none(self, cli, data, tmp_path) -> None:
         arguments = (
@@ -114,6 +120,7 @@ class TestFinetune:
             (["tinymood", "--run", "y"], "finetune needs a data"),
             (["tinymood", "--data", "x"], "finetune needs a run"),
             (["tinymood", "--data", "none.tsv", "--run", "y"], "none.tsv"),
+            (["tinymood", "--data", "x", "--run", "y", "--test", "gone.tsv"], "gone.tsv"),
             (["tinymood", "--data", "x", "--run", "y", "--set", "training.epoch=2"], '"training.epochs"'),
             (["tinymood", "--data", "x", "--run", "y", "--set", "buckets=1"], '"buckets" is 1'),
             (["tinymood", "--data", "x", "--run", "y", "--set", "buckets"], "KEY=VALUE"),
