@@ -37,7 +37,7 @@ def open_table(
         quoting: Whether cells are quoted. A .csv is; a .tsv is when its first megabyte shows it.
 
     Raises:
-        DataError: There is no header, or it repeats a name.
+        DataError: There is no header, it repeats a name, or the line ends are those of an old Mac.
     """
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
@@ -46,6 +46,8 @@ def open_table(
     if not text.strip():
         raise DataError(f"{name} is empty; it needs a header line and rows")
     first = text.split("\n", 1)[0]
+    if "\r" in first.removesuffix("\r"):
+        raise DataError(f"{name} ends its lines with carriage returns alone; save it with Unix line ends")
     if delimiter is None:
         others = [mark for mark in (",", "\t", ";") if mark in first]
         delimiter = default_delimiter if default_delimiter in first or not others else others[0]

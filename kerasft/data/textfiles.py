@@ -105,10 +105,15 @@ class JsonLines(LineRecords):
         super().__init__(path, name=name)
         found: dict[str, None] = {}
         self._file.seek(self._start)
-        for line in islice(self._file, _HEAD_RECORDS):
+        problem: str | None = None
+        for number, line in enumerate(islice(self._file, _HEAD_RECORDS), 1):
             row = _json_object(line.decode("utf-8", "replace"))
-            if isinstance(row, dict):
+            if not isinstance(row, Broken):
                 found.update(dict.fromkeys(row))
+            elif problem is None and not line.isspace():
+                problem = f"{name}, line {number}: {row.problem}; {row.remedy}"
+        if not found:
+            raise DataError(problem or f"{name} is empty; it needs at least one row")
         self.columns = tuple(found)
 
     def _pick(self, columns: Sequence[str]) -> Callable[[str], Sequence[Any] | Broken]:
