@@ -359,7 +359,9 @@ class Task:
         """
         self._built_forward()
         reporter = Reporter(verbose=verbose)
-        source = open_source(data, fields=self.fields(), columns=columns, on_error=on_error)
+        source = open_source(
+            data, fields=self.fields(), columns=columns, on_error=on_error, default_split="test"
+        )
         with reporter.bar("encoding", total=len(source)) as bar:
             examples = Examples(task=self, source=source, targets=True, progress=bar.update)
         self.evaluation_metrics = self.metrics()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from kerasft.data.encoding import decode, encode
 from kerasft.data.offsets import BLOCK, Offsets
 from kerasft.data.records import Broken
 from kerasft.data.values import MISSING, show
@@ -125,8 +125,7 @@ class SpilledRecords:
         at = 0
         for row in chain(self._ahead, self._rows):
             values = [_plain(row.get(name, MISSING)) for name in columns]
-            # Nobody else can write this file, so pickle is safe; it keeps arrays, bytes and text as they are.
-            record = pickle.dumps([None if value is MISSING else value for value in values], protocol=5)
+            record = encode([None if value is MISSING else value for value in values])
             self._file.write(record)
             self._offsets.append(at, len(record))
             at += len(record)
@@ -138,7 +137,7 @@ class SpilledRecords:
     def read(self, numbers: np.ndarray, columns: Sequence[str]) -> Iterator[Sequence[Any] | Broken]:
         places = [self._kept.index(name) for name in columns]
         for record in self._offsets.read(self._file.fileno(), numbers):
-            values = pickle.loads(record)
+            values = decode(record)
             yield [values[place] for place in places]
 
     def where(self, number: int) -> str:
