@@ -69,6 +69,12 @@ def as_functional(operation: Any) -> keras.Model | None:
     return None
 
 
+def standardize_inputs(functional: keras.Model, tensors: list[Any]) -> list[Any]:
+    """Returns input tensors (in the order of `functional.inputs`) as a call would take them, ranks adjusted."""
+    structure = keras.tree.pack_sequence_as(functional._inputs_struct, tensors)
+    return functional._standardize_inputs(structure)
+
+
 def graph_nodes(functional: keras.Model) -> Iterator[Node]:
     """Yields the calls of a functional graph, inputs first, with operation, arguments and outputs."""
     by_depth = functional._nodes_by_depth

@@ -184,9 +184,8 @@ class FrozenPrefix:
     def run(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Returns the tensors that the rest of the model needs, by name; masks are tensors of their own."""
         values: dict[tuple, Any] = {}
-        for tensor, value in zip(
-            self._functional.inputs, match_inputs(self._functional, features), strict=True
-        ):
+        given = _compat.standardize_inputs(self._functional, match_inputs(self._functional, features))
+        for tensor, value in zip(self._functional.inputs, given, strict=True):
             values[(id(tensor),)] = keras.ops.cast(value, tensor.dtype)
         with _compat.call_context(self._model, training=False):
             for call in self._prefix:

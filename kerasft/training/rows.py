@@ -28,7 +28,7 @@ class _Growing:
             self._parts.append(part)
         else:
             with self._path.open("ab") as file:
-                file.write(np.ascontiguousarray(part).data)
+                file.write(part.tobytes())
 
     def spill(self, path: Path) -> None:
         parts, self._parts, self._path = self._parts, [], path

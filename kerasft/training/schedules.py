@@ -60,8 +60,24 @@ class Layerwise:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Layerwise:
-        """Rebuilds from `get_config`."""
-        return cls(**config[cls.marker])
+        """Rebuilds from `get_config`; numbers may be text, as YAML reads 1e-3.
+
+        Raises:
+            ConfigError: a wrong key or value.
+        """
+        values = config[cls.marker]
+        try:
+            numbers = {key: float(values[key]) for key in values if key != "factors"}
+            factors = {group: float(factor) for group, factor in values.get("factors", {}).items()}
+            return cls(**numbers, factors=factors)
+        except (TypeError, AttributeError) as error:
+            raise ConfigError(
+                f"Layerwise: {values!r} should have learning_rate, decay and factors ({error})."
+            ) from None
+        except ConfigError:
+            raise
+        except ValueError as error:
+            raise ConfigError(f"Layerwise: {error}.") from None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

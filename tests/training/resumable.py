@@ -6,7 +6,8 @@ import os
 import signal
 
 import keras
-from tasks import Words, words
+from tasks import words
+from variants import Bags
 
 import kerasft
 
@@ -26,7 +27,7 @@ def train(folder: str, kill_at: int | None) -> None:
             if Kill.done == kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    Words(seed=5, dropout=0.2).finetune(
+    Bags(seed=5, dropout=0.2).finetune(
         words(ROWS),
         validation_data=words(16, seed=9),
         epochs=EPOCHS,

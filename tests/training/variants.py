@@ -115,11 +115,36 @@ class Unmasked(Words):
     def build_model(self):
         ids = keras.Input((None,), dtype="int32", name="ids")
         hidden = keras.layers.Embedding(257, 8, name="embed")(ids)
+        hidden = keras.layers.Dense(8, name="mix")(hidden)
         hidden = keras.layers.GlobalAveragePooling1D()(hidden)
         return keras.Model(ids, keras.layers.Dense(2, name="head")(hidden))
 
     def layer_groups(self, model):
-        return {name: [model.get_layer(name)] for name in ("embed", "head")}
+        return {name: [model.get_layer(name)] for name in ("embed", "mix", "head")}
+
+
+class Bags(Words):
+    """`Words` as a masked mean of embeddings: variable lengths without the cost of tracing a recurrence."""
+
+    name = "test-bags"
+
+    def build_model(self):
+        ids = keras.Input((None,), dtype="int32", name="ids")
+        hidden = keras.layers.Embedding(257, 8, mask_zero=True, name="embed")(ids)
+        hidden = keras.layers.Dropout(self.config.dropout, name="embed_drop")(hidden)
+        hidden = keras.layers.Dense(8, activation="tanh", name="mix")(hidden)
+        hidden = keras.layers.GlobalAveragePooling1D()(hidden)
+        hidden = keras.layers.BatchNormalization(name="norm")(hidden)
+        hidden = keras.layers.Dropout(self.config.dropout, name="head_drop")(hidden)
+        return keras.Model(ids, keras.layers.Dense(2, name="head")(hidden))
+
+    def layer_groups(self, model):
+        names = {
+            "embed": ("embed", "embed_drop"),
+            "mix": ("mix", "norm"),
+            "head": ("head_drop", "head"),
+        }
+        return {group: [model.get_layer(name) for name in members] for group, members in names.items()}
 
 
 class Disconnected(Points):
@@ -227,5 +252,5 @@ class Gan(kerasft.Task):
         return {"serving_default": {name: tf.TensorSpec([None], tf.float32) for name in ("x", "y")}}
 
 
-for task in (Points, Words, Nested, Attention, Subclassed):
+for task in (Points, Words, Bags, Nested, Attention, Subclassed):
     kerasft.register(task.name)(task)
