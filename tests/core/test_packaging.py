@@ -52,4 +52,5 @@ def test_all_files_of_a_package_are_installed(wheel: set[str], package: str) -> 
 
 
 def test_nothing_else_is_installed(wheel: set[str]) -> None:
-    assert {name.partition("/")[0] for name in wheel} == {*SOURCES, f"kerasft-{kerasft.__version__}.dist-info"}
+    metadata = f"kerasft-{kerasft.__version__}.dist-info"
+    assert {name.partition("/")[0] for name in wheel} == {*SOURCES, metadata}
