@@ -25,8 +25,14 @@ def check_build(subject: Subject) -> str:
 
 
 def check_groups(subject: Subject) -> str:
-    """Every group has weights, and the last one holds the head."""
+    """Every group has weights and the same name in each build, and the last one holds the head."""
     task = subject.built
+    names, others = list(task.freezing.groups), list(subject.again.freezing.groups)
+    require(
+        names == others,
+        f"the layer groups are called {', '.join(names)} in one build and {', '.join(others)} in the next: "
+        "give the layers names in build_model(), or users cannot freeze by name",
+    )
     rows = task.freezing.report().rows
     for row in rows:
         has_weights = any(layer.weights for layer in task.freezing.groups[row.group])

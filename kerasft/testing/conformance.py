@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import logging
 import tempfile
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -134,10 +136,22 @@ def _refuse_wrong_values(task_class: type[Task], values: Mapping[str, Any]) -> N
         return
 
 
-def _run(name: str, subject: Subject) -> Check:
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    logger = logging.getLogger("tensorflow")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)
+
+
+def _run(name: str, subject: Subject) -> Check:
+    try:
+        with _quiet():
             return Check(name=name, ok=True, detail=_PLANS[name].run(subject))
     except Skipped as reason:
         return Check(name=name, ok=None, detail=str(reason))

@@ -140,6 +140,11 @@ class Subject:
         return self.adapted()
 
     @functools.cached_property
+    def again(self) -> Task:
+        """The same as `built`, made a second time."""
+        return self.adapted()
+
+    @functools.cached_property
     def examples(self) -> Examples:
         """The training rows, encoded."""
         with self.doing("encoding the training rows"):

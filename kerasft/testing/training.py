@@ -34,7 +34,7 @@ def check_finetune(subject: Subject) -> str:
 
 def check_seed(subject: Subject) -> str:
     """A second run with the same seed takes the same first epoch."""
-    again = arrays(subject.adapted())
+    again = arrays(subject.again)
     paths = {name: variable.path for name, variable in model_variables(subject.built.models).items()}
     for name, array in arrays(subject.built).items():
         require(

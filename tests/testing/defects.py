@@ -99,6 +99,13 @@ class GroupWithoutWeights(Mood):
         return {"pooling": [model.get_layer("mean")], **super().layer_groups(model)}
 
 
+class UnnamedLayer(Mood):
+    def between(self, tensor):
+        return keras.layers.Dense(self.config.width)(tensor)
+
+    layer_groups = kerasft.Task.layer_groups
+
+
 class Stopped(keras.layers.Layer):
     def call(self, inputs):
         return tf.stop_gradient(inputs)

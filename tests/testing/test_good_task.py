@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 
+import keras
 import pytest
+import tensorflow as tf
 from mood import Mood
 from rich.console import Console
 
 import kerasft
 from kerasft.errors import ConfigError, RegistryError
 from kerasft.testing import CHECKS, Check, CheckReport, ConformanceError, check_task
+from kerasft.training import Update
 
 
 def test_a_good_task_passes_every_check(tmp_path):
@@ -24,6 +27,62 @@ def test_a_good_task_passes_every_check(tmp_path):
     report.raise_if_failed()
     assert (tmp_path / "export" / "1" / "saved_model.pb").is_file()
     assert kerasft.load(tmp_path / "reference").labels == ("angry", "happy")
+
+
+class Pair(kerasft.Task):
+    """Two models against each other, with their own updates and serve()."""
+
+    def fields(self):
+        return (kerasft.Field(name="x", kind="number"),)
+
+    def build_model(self):
+        def network(name, width):
+            hidden = keras.layers.Dense(8, activation="tanh", name="hidden")
+            head = keras.layers.Dense(1, dtype="float32", name="head")
+            return keras.Sequential([keras.Input((width,)), hidden, head], name=name)
+
+        models = {"maker": network("maker", 2), "judge": network("judge", 1)}
+        models["maker"].noise = keras.random.SeedGenerator(1)
+        return models
+
+    def preprocess(self, raw):
+        return {"x": raw["x"][:, None]}
+
+    def updates(self, make_optimizer):
+        maker, judge = self.models["maker"], self.models["judge"]
+
+        def made(batch):
+            noise = keras.random.normal((tf.shape(batch.features["x"])[0], 2), seed=maker.noise)
+            return judge(maker(noise, training=True))
+
+        def judging(batch):
+            return tf.reduce_mean(tf.nn.softplus(made(batch)) + tf.nn.softplus(-judge(batch.features["x"])))
+
+        def making(batch):
+            return tf.reduce_mean(tf.nn.softplus(-made(batch)))
+
+        return [
+            Update(name="judge", loss=judging, models=[judge], optimizer=make_optimizer()),
+            Update(name="maker", loss=making, models=[maker], optimizer=make_optimizer(), every=2),
+        ]
+
+    def serve(self, inputs, *, signature):
+        return {"score": self.models["judge"](self.preprocess(inputs)["x"])}
+
+    def signatures(self):
+        return {"serving_default": {"x": tf.TensorSpec([None], tf.float32)}}
+
+    def example(self):
+        return {"x": [0.1, 0.5, 0.9]}
+
+
+def test_a_task_of_two_models_skips_only_what_it_does_not_have():
+    report = check_task(kerasft.register("pair")(Pair), training={"epochs": 2})
+    skipped = [check.name for check in report.checks if check.ok is None]
+    assert skipped == ["loss", "metrics", "serve"], str(report)
+    assert report.ok, str(report)
+    assert "judge/head" in report["gradients"].detail
+    assert "maker/hidden" in report["gradients"].detail
 
 
 def test_config_data_and_choice_of_checks():
