@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
+# Old versions of pip build source distributions in the old way, which no longer finds what it needs.
+export PIP_USE_PEP517 := 1
 
 .PHONY: install demo test test-fast test-slow lint format lock clean
 
