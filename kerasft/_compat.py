@@ -70,7 +70,7 @@ def as_functional(operation: Any) -> keras.Model | None:
 
 
 def standardize_inputs(functional: keras.Model, tensors: list[Any]) -> list[Any]:
-    """Returns input tensors (in the order of `functional.inputs`) as a call would take them, ranks adjusted."""
+    """Returns input tensors (in the order of `functional.inputs`) as a call takes them, ranks adjusted."""
     structure = keras.tree.pack_sequence_as(functional._inputs_struct, tensors)
     return functional._standardize_inputs(structure)
 

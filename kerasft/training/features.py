@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from kerasft import _compat
+from kerasft.errors import ConfigError
 from kerasft.training.update import Batch
 
 
@@ -85,7 +86,7 @@ def match_inputs(functional: keras.Model, features: Mapping[str, tf.Tensor]) -> 
     """Returns the features in the order of a functional model's inputs, matched by name.
 
     Raises:
-        ValueError: an input has no feature of its name (a single input takes a single feature of any name).
+        ConfigError: an input has no feature of its name (a single input takes a single feature of any name).
     """
     by_name = [features.get(tensor.name) for tensor in functional.inputs]
     if all(value is not None for value in by_name):
@@ -93,7 +94,7 @@ def match_inputs(functional: keras.Model, features: Mapping[str, tf.Tensor]) -> 
     if len(features) == len(by_name) == 1:
         return list(features.values())
     wanted = ", ".join(tensor.name for tensor in functional.inputs)
-    raise ValueError(
+    raise ConfigError(
         f"The model's inputs ({wanted}) do not match the features that preprocess() returns "
         f"({', '.join(features)}); give both the same names, for example keras.Input(..., name='token_ids')."
     )

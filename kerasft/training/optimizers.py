@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 import keras
@@ -68,7 +69,7 @@ def make_learning_rate(config: TrainingConfig, *, total_steps: int) -> Any:
     """Returns the rate of a config: a number, a WarmupSchedule, or the Keras schedule that it names."""
     rate = config.learning_rate
     if isinstance(rate, dict):
-        rate = keras.saving.deserialize_keras_object(rate)
+        rate = keras.saving.deserialize_keras_object(deepcopy(rate))
     if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
         return rate
     peak = rate.learning_rate if isinstance(rate, Layerwise) else rate
@@ -106,7 +107,8 @@ def make_optimizer(
     """
     optimizer = config.optimizer
     if isinstance(optimizer, dict):
-        optimizer = keras.optimizers.deserialize(optimizer)
+        # Keras changes what it deserializes, and the config must stay as it is.
+        optimizer = keras.optimizers.deserialize(deepcopy(optimizer))
     if isinstance(optimizer, keras.optimizers.Optimizer):
         _refuse_duplicates(optimizer)
         if copy:

@@ -99,7 +99,7 @@ class Resume:
                 self._refuse("freeze", self.manifest["freeze"] or "another policy", freeze)
         before = parse_unfreeze(self.manifest["unfreeze"])
         if unfreeze is not None and str(unfreeze) != str(before):
-            self._refuse("unfreeze", str(before), str(unfreeze))
+            self._refuse("unfreeze", self.manifest["unfreeze"], str(unfreeze))
         return before
 
     def check_data(self, fingerprint: str) -> None:

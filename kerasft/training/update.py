@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from kerasft.errors import TrainingError
+from kerasft.errors import ConfigError, TrainingError
 
 
 class Batch(NamedTuple):
@@ -38,7 +38,10 @@ class Update:
             outputs that the metrics shall see.
         models: The networks whose trainable variables the update moves.
         optimizer: A built or unbuilt Keras optimizer; updates may share one.
-        every: Take part in every n-th step only.
+        every: Take part in every n-th step only (of those that apply gradients, when batches accumulate).
+
+    Raises:
+        ConfigError: `every` is less than 1.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
@@ -56,7 +59,7 @@ class Update:
 
     def __post_init__(self) -> None:
         if self.every < 1:
-            raise ValueError(f"Update {self.name!r}: every must be at least 1, not {self.every!r}.")
+            raise ConfigError(f"Update {self.name!r}: every must be at least 1, not {self.every!r}.")
 
     def is_due(self, *, step: int) -> bool:
         """Whether the update takes part in `step` (counted from 0)."""

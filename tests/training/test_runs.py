@@ -1,0 +1,463 @@
+"""Run folders: what is in them, how training goes on from them, and what happens when something is broken."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import signal
+
+import keras
+import numpy as np
+import pydantic
+import pytest
+import tensorflow as tf
+from measure import Batches, assert_same, moved, weights_of
+from tasks import Points, PointsConfig, points
+from variants import Attention, Nested
+
+import kerasft
+from kerasft import ConfigError, Gradual, Interrupted, LoRA, TrainingError
+from kerasft.training.checkpoint import load
+from kerasft.training.run import Run
+
+ROWS, HELD_OUT = points(32), points(20, seed=9)
+OPTIONS = {"epochs": 2, "batch_size": 8, "verbose": "quiet"}
+QUESTIONS = {name: values for name, values in points(16, seed=5).items() if name != "label"}
+
+
+class Stop(Exception):
+    """What a training dies of in these tests."""
+
+
+def die_at(step: int) -> keras.callbacks.Callback:
+    counter = iter(range(1, 1000))
+
+    def count(batch, logs):
+        if next(counter) == step:
+            raise Stop
+
+    return keras.callbacks.LambdaCallback(on_train_batch_end=count)
+
+
+def train(run, *, task=None, data=ROWS, **options):
+    task = task or Points(seed=1)
+    task.finetune(data, run_dir=run, **OPTIONS | options)
+    return task
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of two epochs with everything; copy it before you change it."""
+    run = tmp_path_factory.mktemp("runs") / "finished"
+    task = train(run, task=Nested(seed=1), validation_data=HELD_OUT, freeze="low", checkpoint_every=3)
+    return task, run
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    return shutil.copytree(finished[1], tmp_path / "copied")
+
+
+def test_run_folder_holds_what_it_should(finished):
+    _, run = finished
+    names = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    assert {"run.json", "history.json", "history.csv", "report.html", "checkpoints/best.npz"} <= names
+    # Four steps an epoch, a checkpoint after every third and at the end of the epoch; the last two are kept.
+    assert Run(run).checkpoints.steps() == [7, 8]
+    assert any(name.startswith("tensorboard/train/events") for name in names)
+    assert any(name.startswith("tensorboard/validation/events") for name in names)
+    assert not [name for name in names if name.endswith(".tmp")]
+    history = json.loads((run / "history.json").read_text())
+    assert history["epoch"] == [1, 2]
+    assert set(history) == {"epoch", "loss", "accuracy", "val_loss", "val_accuracy"}
+    lines = (run / "history.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["epoch", "1", "2"]
+    assert lines[0].split(",") == list(history)
+
+
+def test_load_rebuilds_the_task_for_any_verb(finished):
+    task, run = finished
+    loaded = kerasft.load(run, checkpoint="latest")
+    assert_same(weights_of(loaded), weights_of(task))
+    assert_same(loaded.predict(QUESTIONS), task.predict(QUESTIONS))
+    assert loaded.evaluate(HELD_OUT, verbose="quiet") == task.evaluate(HELD_OUT, verbose="quiet")
+    assert loaded.freezing.report() == task.freezing.report()
+    assert loaded.config.model_dump() == task.config.model_dump()
+    assert loaded.model.get_layer("backbone").get_layer("norm").trainable is False
+
+
+@pytest.mark.parametrize(
+    ("values", "mode", "best"),
+    [
+        ([0.5, 0.2, 0.4], "val_loss", 2),
+        ([0.5, 0.2, 0.7], "val_accuracy", 3),
+        ([np.nan, 0.2, 0.4], "val_loss", 2),
+    ],
+)
+def test_load_takes_the_best_weights_and_says_of_which_epoch(values, mode, best, tmp_path, monkeypatch):
+    from kerasft.training.evaluation import Evaluator
+
+    results, after = iter(values), {}
+    monkeypatch.setattr(
+        Evaluator, "run", lambda self, *args, **kwargs: dict.fromkeys(("loss", "accuracy"), next(results))
+    )
+    record = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: after.update({epoch + 1: weights_of(task)})
+    )
+    task = Points(seed=1)
+    train(tmp_path, task=task, validation_data=HELD_OUT, callbacks=[record], monitor=mode, epochs=3)
+    loaded = kerasft.load(tmp_path)
+    assert_same(weights_of(loaded), after[best])
+    assert loaded.last_metrics == {"epoch": best, mode: values[best - 1]}
+    assert_same(weights_of(kerasft.load(tmp_path, checkpoint="latest")), after[3])
+
+
+def test_load_restores_adapters_and_averages(tmp_path):
+    task = Attention(seed=1)
+    train(tmp_path, task=task, freeze=LoRA(rank=2), ema=0.7)
+    loaded = kerasft.load(tmp_path)
+    assert_same(weights_of(loaded), weights_of(task))
+    assert_same(loaded.predict(QUESTIONS), task.predict(QUESTIONS))
+    assert loaded.freezing.lora == LoRA(rank=2)
+    assert loaded.freezing.report() == task.freezing.report()
+
+
+def test_load_needs_a_run_with_a_checkpoint(tmp_path):
+    with pytest.raises(TrainingError, match=r"is not a run: there is no run.json"):
+        kerasft.load(tmp_path)
+    with pytest.raises(Stop):
+        train(tmp_path, callbacks=[die_at(1)])
+    with pytest.raises(TrainingError, match=r"holds no checkpoint yet"):
+        kerasft.load(tmp_path)
+    with pytest.raises(ConfigError, match=r"checkpoint: 'newest' is neither 'best' nor 'latest'"):
+        kerasft.load(tmp_path, checkpoint="newest")
+
+
+def test_resume_words(finished, tmp_path):
+    _, run = finished
+    with pytest.raises(TrainingError, match=r"resume='never', but .*finished already holds a run"):
+        train(run, resume="never")
+    with pytest.raises(TrainingError, match=r"resume='must', but .*empty holds no run"):
+        train(tmp_path / "empty", resume="must")
+    with pytest.raises(TrainingError, match=r"resume='must', but there is no run_dir"):
+        train(None, resume="must")
+    with pytest.raises(ConfigError, match=r"resume: 'maybe' is none of 'auto', 'must', 'never'"):
+        train(run, resume="maybe")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch_size": 4}, r"was trained with training.batch_size=8, not 4"),
+        ({"learning_rate": 0.5}, r"was trained with training.learning_rate=0.001, not 0.5"),
+        ({"optimizer": keras.optimizers.SGD()}, r"was trained with training.optimizer='adamw'"),
+        ({"task": Nested(seed=2)}, r"was trained with seed=1, not 2"),
+        ({"task": Nested(seed=1, width=5)}, r"was trained with width=8, not 5"),
+        ({"data": points(31)}, r"was trained on other data"),
+        ({"freeze": "high"}, r"was trained with freeze='low', not 'high'"),
+        ({"freeze": "none"}, r"was trained with freeze='low', not 'none'"),
+        ({"unfreeze": "gradual:1"}, r"was trained with unfreeze=None, not 'gradual:1'"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_changed_settings_are_refused_by_name(finished, change, message):
+    _, run = finished
+    before = (run / "run.json").read_bytes()
+    with pytest.raises(TrainingError, match=message):
+        train(run, **{"task": Nested(seed=1), "validation_data": HELD_OUT, "checkpoint_every": 3} | change)
+    assert (run / "run.json").read_bytes() == before
+
+
+def test_policy_chosen_by_the_verb_is_compared_too(copied):
+    task = Nested(seed=1)
+    task.build()
+    task.freeze("high")
+    with pytest.raises(TrainingError, match=r"was trained with freeze='low', not 'high'"):
+        train(copied, task=task, validation_data=HELD_OUT)
+
+
+def test_more_epochs_and_other_bookkeeping_are_allowed(copied, tmp_path):
+    more = {"validation_data": HELD_OUT, "epochs": 3}
+    task = train(copied, task=Nested(seed=1), **more, checkpoint_every=1, feature_cache=False)
+    whole = train(tmp_path / "whole", task=Nested(seed=1), freeze="low", **more)
+    assert_same(weights_of(task), weights_of(whole), rtol=0, atol=1e-5)
+    assert Run(copied).read_history()["epoch"] == [1, 2, 3]
+    assert len(task.model.history.history["loss"]) == 3
+
+
+def test_finished_run_is_left_as_it_is(copied):
+    before = Run(copied).read_history()
+    task = train(copied, task=Nested(seed=1), validation_data=HELD_OUT)
+    assert Run(copied).read_history() == before
+    assert_same(weights_of(task), weights_of(kerasft.load(copied, checkpoint="latest")))
+
+
+class LearningConfig(PointsConfig):
+    """Leaves open how many hidden units there are."""
+
+    units: int | None = pydantic.Field(None, description="Learned from the data.")
+
+
+@kerasft.register("test-learning")
+class Learning(Points):
+    """Learns its width from the data, and starts from pretrained weights."""
+
+    config_class = LearningConfig
+
+    def adapt(self, source):
+        if self.config.units is None:
+            self.config.units = len(source) // 8
+
+    def build_model(self):
+        inputs = keras.Input((2,), name="point")
+        hidden = keras.layers.Dense(self.config.units, name="first")(inputs)
+        return keras.Model(inputs, keras.layers.Dense(3, name="head")(hidden))
+
+    def layer_groups(self, model):
+        return {name: [model.get_layer(name)] for name in ("first", "head")}
+
+    def load_pretrained(self, model):
+        model.get_layer("first").kernel.assign(np.full((2, self.config.units), 0.25, "float32"))
+
+
+def test_what_the_run_learned_is_taken_over(tmp_path):
+    with pytest.raises(Stop):
+        train(tmp_path, task=Learning(seed=1), callbacks=[die_at(6)])
+    task = train(tmp_path, task=Learning(seed=1))
+    assert task.config.units == 4
+    assert task.config.model_dump() == kerasft.load(tmp_path).config.model_dump()
+    with pytest.raises(TrainingError, match=r"was trained with units=4, not 5"):
+        train(tmp_path, task=Learning(seed=1, units=5))
+
+
+def test_run_without_a_checkpoint_starts_anew_with_pretrained_weights_and_any_config(tmp_path):
+    with pytest.raises(Stop):
+        train(tmp_path, task=Learning(seed=1), callbacks=[die_at(2)])
+    kernels = []
+    record = keras.callbacks.LambdaCallback(
+        on_train_begin=lambda logs: kernels.append(task.model.get_layer("first").kernel.numpy())
+    )
+    task = Learning(seed=1)
+    train(tmp_path, task=task, learning_rate=0.02, callbacks=[record])
+    assert (kernels[0] == 0.25).all()
+
+
+def test_unfreezing_and_policy_need_not_be_repeated(tmp_path):
+    options = {"epochs": 4, "unfreeze": Gradual(every=1), "freeze": ["first", "second"]}
+    whole = train(tmp_path / "whole", **options)
+    with pytest.raises(Stop):
+        train(tmp_path / "half", callbacks=[die_at(6)], **options)
+    task = train(tmp_path / "half", epochs=4)
+    assert_same(weights_of(task), weights_of(whole))
+
+
+def test_cache_in_the_last_epoch_of_a_resumed_phase_is_that_of_the_whole(tmp_path):
+    options = {"epochs": 3, "freeze": "backbone", "checkpoint_every": 1}
+    whole = train(tmp_path / "whole", task=Nested(seed=1), **options)
+    with pytest.raises(Stop):
+        train(tmp_path / "half", task=Nested(seed=1), callbacks=[die_at(10)], **options)
+    task = train(tmp_path / "half", task=Nested(seed=1), **options)
+    assert_same(weights_of(task), weights_of(whole))
+
+
+def test_keras_objects_travel_with_the_run(tmp_path):
+    schedule = keras.optimizers.schedules.CosineDecay(0.05, decay_steps=8, alpha=0.1)
+    optimizer = keras.optimizers.RMSprop(schedule, momentum=0.5)
+    whole = train(tmp_path / "whole", optimizer=optimizer)
+    half = tmp_path / "half"
+    with pytest.raises(Stop):
+        train(half, optimizer=keras.optimizers.RMSprop(schedule, momentum=0.5), callbacks=[die_at(6)])
+    task = kerasft.load(half)  # knows the optimizer without being told
+    task.finetune(ROWS, run_dir=half, epochs=2, verbose="quiet")
+    assert_same(weights_of(task), weights_of(whole))
+    by_rate = tmp_path / "rate"
+    train(by_rate, learning_rate=schedule, epochs=1)
+    written = json.loads((by_rate / "run.json").read_text())["config"]["training"]["learning_rate"]
+    assert written["class_name"] == "CosineDecay"
+    read = keras.saving.deserialize_keras_object(kerasft.load(by_rate).config.training.learning_rate)
+    assert read.get_config() == schedule.get_config()
+
+
+def test_patience_survives_and_a_changed_setting_wins(tmp_path):
+    class Rising(Points):
+        """Its validation loss never falls."""
+
+        def update_metrics(self, metrics, batch, outputs):
+            metrics["accuracy"].update_state([0], [[1.0, 0.0]])
+
+    def stopper(patience):
+        return keras.callbacks.EarlyStopping(monitor="accuracy", mode="max", patience=patience)
+
+    with pytest.raises(Stop):
+        train(tmp_path, task=Rising(seed=1), epochs=9, callbacks=[die_at(15), stopper(4)])
+    resumed = stopper(4)
+    # Another callback beside it must not be mistaken for it.
+    task = train(tmp_path, task=Rising(seed=1), epochs=9, callbacks=[Batches(), resumed])
+    assert task.model.history.epoch == [0, 1, 2, 3, 4]
+    assert resumed.patience == 4
+
+    other = tmp_path / "other"
+    with pytest.raises(Stop):
+        train(other, task=Rising(seed=1), epochs=9, callbacks=[die_at(15), stopper(4)])
+    task = train(other, task=Rising(seed=1), epochs=9, callbacks=[stopper(6)])
+    assert task.model.history.epoch == list(range(7))
+
+
+def test_best_weights_of_early_stopping_survive(tmp_path):
+    def run(folder, *more):
+        task = Points(seed=1)
+        worse = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(val_loss=epoch))
+        stopper = keras.callbacks.EarlyStopping(patience=2, restore_best_weights=True)
+        return train(folder, task=task, epochs=9, validation_data=HELD_OUT, callbacks=[worse, stopper, *more])
+
+    whole = run(tmp_path / "whole")
+    with pytest.raises(Stop):
+        run(tmp_path / "half", die_at(6))
+    assert_same(weights_of(run(tmp_path / "half")), weights_of(whole))
+
+
+def test_logs_with_numpy_and_tensorflow_values_are_saved(tmp_path):
+    def add(epoch, logs):
+        logs.update(lucky=np.float32(0.5), tensor=tf.constant(2))
+
+    train(tmp_path, callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=add)])
+    history = Run(tmp_path).read_history()
+    assert (history["lucky"], history["tensor"]) == ([0.5, 0.5], [2, 2])
+
+
+def test_truncated_checkpoint_falls_back_to_the_one_before(copied):
+    checkpoints = Run(copied).checkpoints
+    newest = checkpoints.path(8)
+    newest.write_bytes(newest.read_bytes()[:-200])
+    with pytest.warns(
+        UserWarning, match=r"step-00000008.npz cannot be read .* Falling back to the one before"
+    ):
+        task = train(copied, task=Nested(seed=1), validation_data=HELD_OUT, checkpoint_every=3)
+    expected = train(
+        copied.with_name("whole"),
+        task=Nested(seed=1),
+        freeze="low",
+        validation_data=HELD_OUT,
+        checkpoint_every=3,
+    )
+    assert_same(weights_of(task), weights_of(expected))
+    assert load(newest).state["step"] == 8
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 nonsense", None])
+def test_all_broken_is_one_clear_error(copied, damage):
+    for step in Run(copied).checkpoints.steps():
+        path = Run(copied).checkpoints.path(step)
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 0xFF  # a flipped bit in the middle of an array
+        path.write_bytes(content if damage is None else damage)
+    with (
+        pytest.warns(UserWarning, match="Falling back"),
+        pytest.raises(
+            TrainingError, match=r"None of the checkpoints in .* can be read: .*delete the run folder"
+        ),
+    ):
+        train(copied, task=Nested(seed=1), validation_data=HELD_OUT)
+
+
+def test_broken_manifest_is_one_clear_error(copied):
+    (copied / "run.json").write_text('{"task": ')
+    with pytest.raises(TrainingError, match=r"run.json is not valid JSON"):
+        train(copied, task=Nested(seed=1))
+
+
+def test_checkpoint_of_another_model_is_refused(copied):
+    manifest = json.loads((copied / "run.json").read_text())
+    manifest["config"]["width"] = 5
+    (copied / "run.json").write_text(json.dumps(manifest))
+
+    class Wider(Nested):
+        """Reads its width; the run was made with a fixed one."""
+
+        build_model = Points.build_model
+        layer_groups = Points.layer_groups
+
+    with pytest.raises(TrainingError, match=r"made from another model or config"):
+        train(copied, task=Wider(seed=1, width=5), validation_data=HELD_OUT)
+
+
+def test_full_disk_keeps_the_checkpoint_before(tmp_path):
+    def fill(epoch, logs):
+        if epoch == 1:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+
+    class Wide(Points):
+        name = "test-points"
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    full = keras.callbacks.LambdaCallback(on_epoch_end=fill)
+    try:
+        with pytest.raises(
+            TrainingError, match=r"step-00000008.npz could not be written \(File too large\); .*resume='auto'"
+        ):
+            train(tmp_path, task=Wide(seed=1, width=40), callbacks=[full])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    checkpoints = Run(tmp_path).checkpoints
+    assert checkpoints.steps() == [4]
+    assert {path.name for path in checkpoints.folder.iterdir()} == {"step-00000004.npz"}
+    assert load(checkpoints.path(4)).state["epoch"] == 1
+    task = train(tmp_path, task=Wide(seed=1, width=40))
+    whole = train(tmp_path / "whole", task=Wide(seed=1, width=40))
+    assert_same(weights_of(task), weights_of(whole))
+
+
+def test_leftovers_of_a_killed_writer_are_removed(copied):
+    leftover = Run(copied).checkpoints.folder / ".step-00000009.npz.4711.tmp"
+    leftover.write_bytes(b"half")
+    train(copied, task=Nested(seed=1), validation_data=HELD_OUT, epochs=3)
+    assert not leftover.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_saves_says_how_to_go_on_and_leaves_the_handlers(number, tmp_path):
+    """In this very process; `test_resume` sends signals to others."""
+    handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    counter = iter(range(1, 100))
+    send = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: os.kill(os.getpid(), number) if next(counter) == 6 else None
+    )
+    with pytest.raises(
+        Interrupted, match=rf"{number.name} stopped training at step 6 \(epoch 2\).*resume='auto'"
+    ):
+        train(tmp_path / "half", callbacks=[send])
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert Run(tmp_path / "half").checkpoints.steps() == [4, 6]
+    task = train(tmp_path / "half")
+    assert_same(weights_of(task), weights_of(train(tmp_path / "whole")))
+
+
+def test_signal_without_a_run_says_that_nothing_was_saved():
+    send = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: os.kill(os.getpid(), signal.SIGINT)
+    )
+    task = Points(seed=1)
+    with pytest.raises(Interrupted, match=r"stopped training at step 1; nothing was saved"):
+        task.finetune(ROWS, callbacks=[send], **OPTIONS)
+    assert task.evaluate(HELD_OUT, verbose="quiet")["loss"] > 0
+
+
+def test_second_interrupt_stops_at_once():
+    class Insist(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        Points(seed=1).finetune(ROWS, callbacks=[Insist()], **OPTIONS)
+
+
+def test_training_goes_on_in_the_process_that_began_it(tmp_path):
+    task = train(tmp_path / "run", epochs=1)
+    train(tmp_path / "run", task=task)
+    assert_same(weights_of(task), weights_of(train(tmp_path / "whole")))
+    before = weights_of(task)
+    train(None, task=task, epochs=1)
+    assert moved(before, weights_of(task))
