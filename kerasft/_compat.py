@@ -84,6 +84,11 @@ def graph_nodes(functional: keras.Model) -> Iterator[Node]:
                 yield node
 
 
+def call_count(layer: keras.Layer) -> int:
+    """Returns how often `layer` was called on symbolic tensors."""
+    return len(layer._inbound_nodes)
+
+
 def node_inputs(node: Node) -> list[keras.KerasTensor]:
     """Returns the symbolic tensors among a call's arguments."""
     return list(node.arguments.keras_tensors)

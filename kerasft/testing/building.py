@@ -53,7 +53,7 @@ def _check_head(task: Task) -> None:
     members = {id(inner) for layer in task.freezing.groups[last] for inner in _compat.flatten_layers(layer)}
     heads = _heads(functional)
     # A layer that is called twice may be tied to the input, as the token embedding of a language model is.
-    tied = any(len(layer._inbound_nodes) > 1 for layer in heads)
+    tied = any(_compat.call_count(layer) > 1 for layer in heads)
     names = ", ".join(sorted({layer.name for layer in heads}))
     require(
         not heads or tied or any(id(layer) in members for layer in heads),
