@@ -56,6 +56,8 @@ class Task:
         models: Name to model, after `build`.
         freezing: Layer groups and what of them is frozen, after `build`.
         run: The run folder it was trained in or loaded from.
+        last_metrics: Metrics of the last epoch, or of the checkpoint that was loaded.
+        evaluation_metrics: The metric objects of the last `evaluate`, in the state that it left.
     """
 
     name: ClassVar[str] = ""
@@ -70,6 +72,7 @@ class Task:
         self._predict: Any = None
         self.run: Run | None = None
         self.last_metrics: dict[str, float] = {}
+        self.evaluation_metrics: dict[str, keras.metrics.Metric] = {}
 
     # -------------------------------------------------------------------------------------------- For authors
 

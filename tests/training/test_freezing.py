@@ -10,16 +10,11 @@ import pytest
 from measure import moved, weights_of
 from rich.console import Console
 from tasks import Points, points
-from variants import Disconnected, Nested, Subclassed
+from variants import HEAD, HIGH, LOW, STATISTICS, Disconnected, Nested, Subclassed
 
 import kerasft
 from kerasft import ConfigError, LoRA, TrainingError
 from kerasft.training.movement import MovementWarning
-
-LOW = {"low/kernel", "low/bias", "norm/gamma", "norm/beta"}
-HIGH = {"high/kernel", "high/bias"}
-HEAD = {"head/kernel", "head/bias"}
-STATISTICS = {"norm/moving_mean", "norm/moving_variance"}
 
 
 def trainable(task) -> set[str]:

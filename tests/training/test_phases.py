@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from measure import moved, weights_of
 from tasks import points
-from test_freezing import HEAD, HIGH, LOW, STATISTICS
-from variants import Attention, Nested
+from variants import HEAD, HIGH, LOW, STATISTICS, Attention, Nested
 
 import kerasft
 from kerasft import ConfigError, Gradual, Milestones

@@ -30,6 +30,13 @@ class Nested(Points):
         return {"low": low, "high": [self.backbone.get_layer("high")], "head": [model.get_layer("head")]}
 
 
+# The weights of `Nested` by layer group.
+LOW = {"low/kernel", "low/bias", "norm/gamma", "norm/beta"}
+HIGH = {"high/kernel", "high/bias"}
+HEAD = {"head/kernel", "head/bias"}
+STATISTICS = {"norm/moving_mean", "norm/moving_variance"}
+
+
 class Attention(Points):
     """`Points` as a sequence of two numbers: attention, an EinsumDense, a batch-normalised head."""
 
