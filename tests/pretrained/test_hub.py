@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,10 @@ def test_folders_that_keras_hub_cannot_read(tmp_path: Path) -> None:
         hub.architecture(tmp_path)
 
 
+@pytest.mark.skipif(
+    sys.version_info < (3, 11),
+    reason="the last KerasHub for Python 3.10 reads only older names of BERT's tensors",
+)
 def test_our_converter_is_the_exact_one(tmp_path: Path) -> None:
     """KerasHub's own conversion is off for exact GELU, and says so: the reason why `bert` exists."""
     folder = write(tmp_path / "hf", layer_norm_eps=1e-12)

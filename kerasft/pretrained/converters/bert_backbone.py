@@ -55,8 +55,7 @@ class Bert(keras_hub.models.BertBackbone):
     """
 
     def __init__(
-        self,
-        *,
+        self,  # not keyword-only: Keras 3.12 then takes the class for a plain Functional when it clones
         vocabulary_size: int,
         num_layers: int,
         num_heads: int,
