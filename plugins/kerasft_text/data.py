@@ -20,13 +20,13 @@ class Snips(NamedTuple):
 
 def snips() -> Snips:
     """Returns a subset of the SNIPS intents: short requests, seven intents, and the spans of their slots
-(CC0). 
-    Returns:
-        Paths of two .jsonl files with `text`, `label` and `entities`.
+    (CC0).
+        Returns:
+            Paths of two .jsonl files with `text`, `label` and `entities`.
 
-    Example:
-        >>> snips().train.name
-        'train.jsonl'
+        Example:
+            >>> snips().train.name
+            'train.jsonl'
     """
     folder = Path(__file__).parent / "snips_data"
     return Snips(train=folder / "train.jsonl", test=folder / "test.jsonl")

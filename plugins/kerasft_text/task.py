@@ -173,4 +173,5 @@ class Text(kerasft.Task):
         except PretrainedError:
             if converter is not converters.hub:
                 raise
+            self.kind.check_tokenizer(HubTokenizer)
             return HubTokenizer(converters.hub.tokenizer(folder), max_length=longest)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import collections
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -42,6 +42,14 @@ class Encoding(NamedTuple):
     first_token: tf.Tensor | None
 
 
+class _Traced:
+    """A function that is traced once for all graphs; hidden from tf.Module, which would export it."""
+
+    def __init__(self, function: Callable[[tf.Tensor], Encoding]):
+        signature = [tf.TensorSpec([None], tf.string)]
+        self.function = tf.function(function, input_signature=signature, autograph=False)
+
+
 class Tokenizer(tf.Module):
     """What all tokenizers share."""
 
@@ -53,6 +61,10 @@ class Tokenizer(tf.Module):
     padding_id: int = 0
     """Padding in the model's own vocabulary. If not 0, `encode` adds 1 to every id, to keep 0 free."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._traced = _Traced(self._encode)
+
     def encode(self, text: tf.Tensor) -> Encoding:
         """Encodes texts.
 
@@ -62,6 +74,9 @@ class Tokenizer(tf.Module):
         Returns:
             At least one token a text, at most the configured number.
         """
+        return self._traced.function(text)
+
+    def _encode(self, text: tf.Tensor) -> Encoding:
         raise NotImplementedError
 
     def settings(self) -> dict[str, Any]:
@@ -150,7 +165,7 @@ class WordTokenizer(Tokenizer):
             )
         return cls([PAD, UNKNOWN, *words], max_length=max_length, **options)
 
-    def encode(self, text: tf.Tensor) -> Encoding:
+    def _encode(self, text: tf.Tensor) -> Encoding:
         words = self._split(text)
         limit = self._settings["max_length"]
         # A model needs something to look at: no words at all read as one unknown word.
@@ -201,7 +216,7 @@ class WordPieceTokenizer(Tokenizer):
         self._split = WordSplitter(lowercase=lowercase, strip_accents=strip_accents, split_symbols=False)
         self._pieces = WordPiece(self.vocabulary)
 
-    def encode(self, text: tf.Tensor) -> Encoding:
+    def _encode(self, text: tf.Tensor) -> Encoding:
         words = self._split(text)
         pieces = self._pieces(words.text)
         # The pieces of a text start where those of its first word do.
@@ -245,7 +260,7 @@ class HubTokenizer(Tokenizer):
         self._end = getattr(tokenizer, "end_token_id", None)
         self._check()
 
-    def encode(self, text: tf.Tensor) -> Encoding:
+    def _encode(self, text: tf.Tensor) -> Encoding:
         tokens = self.tokenizer.tokenize(text)
         token_ids = frame(
             tf.cast(tokens, tf.int32), limit=self._max_length, start=self._start, end=self._end, empty=0
@@ -263,10 +278,9 @@ class HubTokenizer(Tokenizer):
         self.tokenizer.save_assets(str(folder / _PRESET))
 
     def _check(self) -> None:
-        function = tf.function(self.encode, input_signature=[tf.TensorSpec([None], tf.string)])
         name = type(self.tokenizer).__name__
         try:
-            concrete = function.get_concrete_function()
+            concrete = self._traced.function.get_concrete_function()
         except Exception as error:  # each tokenizer fails in its own way
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ConfigError(

@@ -36,11 +36,19 @@ BERT = {
 
 def roberta() -> dict[str, Any]:
     backbone = keras_hub.models.RobertaBackbone(
-        vocabulary_size=30, num_layers=1, num_heads=2, hidden_dim=8, intermediate_dim=16, max_sequence_length=32
+        vocabulary_size=30,
+        num_layers=1,
+        num_heads=2,
+        hidden_dim=8,
+        intermediate_dim=16,
+        max_sequence_length=32,
     )
     record = keras.saving.serialize_keras_object(backbone)
     record["config"] = {k: v for k, v in record["config"].items() if k not in ("dtype", "name")}
-    return {"kind": hub.KIND, "backbone": {k: record[k] for k in ("module", "class_name", "registered_name", "config")}}
+    return {
+        "kind": hub.KIND,
+        "backbone": {k: record[k] for k in ("module", "class_name", "registered_name", "config")},
+    }
 
 
 def encode(name: str, **config: Any) -> tuple[TextConfig, Encoder]:

@@ -26,7 +26,7 @@ def values(metric: keras.metrics.Metric) -> dict[str, float]:
 _LABELS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(pairs=_LABELS)
 def test_classification_agrees_with_scikit_learn(pairs: list[tuple[int, int]]) -> None:
     true, predicted = np.array(pairs).T
@@ -40,9 +40,7 @@ def test_classification_agrees_with_scikit_learn(pairs: list[tuple[int, int]]) -
         expected = precision_recall_fscore_support(true, predicted, average=average, zero_division=0)
         for name, value in zip(("precision", "recall", "f1"), expected[:3], strict=True):
             assert found[f"{average}_{name}"] == pytest.approx(value, abs=1e-6)
-    np.testing.assert_array_equal(
-        metric.confusion_matrix, confusion_matrix(true, predicted, labels=range(4))
-    )
+    np.testing.assert_array_equal(metric.confusion_matrix, confusion_matrix(true, predicted, labels=range(4)))
 
 
 def test_classification_counts_weights_and_starts_anew() -> None:
@@ -55,10 +53,12 @@ def test_classification_counts_weights_and_starts_anew() -> None:
     assert Classification.from_config(metric.get_config()).class_names == ("no", "yes")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     rows=st.lists(
-        st.tuples(st.lists(st.booleans(), min_size=3, max_size=3), st.lists(st.booleans(), min_size=3, max_size=3)),
+        st.tuples(
+            st.lists(st.booleans(), min_size=3, max_size=3), st.lists(st.booleans(), min_size=3, max_size=3)
+        ),
         min_size=1,
         max_size=20,
     )
@@ -102,7 +102,7 @@ _TAG = st.integers(0, len(TAGS) - 1)
 _SENTENCES = st.lists(st.lists(st.tuples(_TAG, _TAG), min_size=1, max_size=8), min_size=1, max_size=5)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(sentences=_SENTENCES)
 def test_spans_agree_with_seqeval_on_any_tags(sentences: list[list[tuple[int, int]]]) -> None:
     # Any order of tags, an I after an O or after another type included.

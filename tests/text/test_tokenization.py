@@ -24,9 +24,10 @@ from kerasft_text.wordpiece import WordPiece
 
 PIECES = [
     "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]",
-    *"abcdefghijklmnopqrstuvwxyz0123456789.,!?-'\"你好", *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz0123456789é"),
-    "the", "play", "##ing", "##ed", "un", "##able", "##ab", "##le", "jazz", "ab", "abc", "##bc", "##bcd", "##한", "한",
-    "ss", "##ss", "e\u0301",
+    *"abcdefghijklmnopqrstuvwxyz0123456789.,!?-'\"你好",
+    *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz0123456789é"),
+    "the", "play", "##ing", "##ed", "un", "##able", "##ab", "##le", "jazz", "ab", "abc", "##bc", "##bcd",
+    "##한", "한", "ss", "##ss", "e\u0301",
 ]  # fmt: skip
 ODD = [
     "Play the  jazz!",
@@ -40,14 +41,16 @@ ODD = [
     "한국어 text",
     "a" * 101 + " " + "a" * 100,
     "abcd abcbcd unableness",
-    "don't ... -- \"quoted\"",
+    'don\'t ... -- "quoted"',
     "",
     " ",
 ]
 
 
 def wordpiece(**changes: object) -> WordPieceTokenizer:
-    return WordPieceTokenizer(PIECES, **{"max_length": 512, "lowercase": True, "strip_accents": True, **changes})
+    return WordPieceTokenizer(
+        PIECES, **{"max_length": 512, "lowercase": True, "strip_accents": True, **changes}
+    )
 
 
 def hub(**changes: object) -> keras_hub.models.BertTokenizer:
@@ -76,13 +79,16 @@ def test_wordpiece_gives_the_ids_of_kerashub(options: dict[str, bool]) -> None:
     assert ids_of(wordpiece(**options), ODD) == hub_ids(hub(**options), ODD)
 
 
-_ALPHABET = st.sampled_from(list("abcde play ing ed 019.,!-'\n\t") + ["é", "E", "\u0301", "你", "ß", "😀", "\u200b", "한", "½"])
+_ALPHABET = st.sampled_from(
+    [*"abcde play ing ed 019.,!-'\n\t", "é", "E", "\u0301", "你", "ß", "😀", "\u200b", "한", "½"]
+)
+_SIGNATURE = [tf.TensorSpec([None], tf.string)]
 _OURS, _THEIRS = wordpiece(), hub()
-_OUR_GRAPH = tf.function(lambda t: _OURS.encode(t).token_ids, input_signature=[tf.TensorSpec([None],
-tf.string)]) _THEIR_GRAPH = tf.function(lambda t: _THEIRS(t), input_signature=[tf.TensorSpec([None],
-tf.string)]) 
+_OUR_GRAPH = tf.function(lambda t: _OURS.encode(t).token_ids, input_signature=_SIGNATURE)
+_THEIR_GRAPH = tf.function(lambda t: _THEIRS(t), input_signature=_SIGNATURE)
 
-@settings(max_examples=200, deadline=None)
+
+@settings(max_examples=100, deadline=None)
 @given(text=st.text(_ALPHABET, max_size=40))
 def test_wordpiece_gives_the_ids_of_kerashub_for_any_text(text: str) -> None:
     batch = tf.constant([text])
@@ -130,9 +136,7 @@ def test_a_word_that_cannot_be_spelt_is_unknown() -> None:
 @pytest.mark.parametrize("gone", ["[PAD]", "[CLS]", "[UNK]"])
 def test_a_vocabulary_that_lacks_a_special_piece(gone: str) -> None:
     with pytest.raises(ConfigError, match=r"\[PAD\]|" + gone.replace("[", r"\[")):
-        WordPieceTokenizer(
-            [p for p in PIECES if p != gone], max_length=8, lowercase=True, strip_accents=True
-        )
+        WordPieceTokenizer([p for p in PIECES if p != gone], max_length=8, lowercase=True, strip_accents=True)
 
 
 def test_the_graph_needs_only_core_operations() -> None:
@@ -163,7 +167,9 @@ def test_a_text_without_words_still_has_a_token() -> None:
 
 def test_unknown_chinese_words_are_read_by_character() -> None:
     tokenizer = WordTokenizer.learn(["房间很好"], max_length=9)
-    assert ids_of(tokenizer, ["好房"]) == [[tokenizer.vocabulary.index("好"), tokenizer.vocabulary.index("房")]]
+    assert ids_of(tokenizer, ["好房"]) == [
+        [tokenizer.vocabulary.index("好"), tokenizer.vocabulary.index("房")]
+    ]
 
 
 # Saving
@@ -184,14 +190,11 @@ def test_a_saved_tokenizer_gives_the_same_ids(kind: str, tmp_path: Path) -> None
     made.save(tmp_path)
     again = load_tokenizer(tmp_path)
     assert type(again) is type(made)
+    if isinstance(again, HubTokenizer):
+        # Its padding is 1, so its ids come one higher: <s> ab </s>, and cut to four tokens with the end kept.
+        assert again.padding_id == 1
+        assert ids_of(again, ["ab", "ab ab ab ab"]) == [[1, 7, 3], [1, 7, 9, 3]]
     assert ids_of(again, ["ab cd É", *ODD]) == ids_of(made, ["ab cd É", *ODD])
-
-
-def test_a_tokenizer_whose_padding_is_not_zero_leaves_zero_free() -> None:
-    tokenizer = HubTokenizer(byte_pairs(), max_length=4)
-    assert tokenizer.padding_id == 1
-    # <s> ab </s>, one higher; cut to four tokens with the end kept.
-    assert ids_of(tokenizer, ["ab", "ab ab ab ab"]) == [[1, 7, 3], [1, 7, 9, 3]]
 
 
 def test_a_tokenizer_that_runs_in_python_is_refused() -> None:

@@ -12,7 +12,7 @@ from kerasft.data import Field, Source
 from kerasft.errors import OrderError
 from kerasft.training.update import Batch
 from kerasft_text.config import TextConfig
-from kerasft_text.tokenization import Encoding
+from kerasft_text.tokenization import Encoding, Tokenizer
 from kerasft_text.wordpiece import string_table
 
 TEXT = Field(
@@ -104,6 +104,9 @@ class Kind:
                 "before build()."
             )
         return self.names
+
+    def check_tokenizer(self, tokenizer: type[Tokenizer]) -> None:
+        """Refuses a tokenizer that cannot serve this kind of answer."""
 
     # In the graph
 

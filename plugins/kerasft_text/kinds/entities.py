@@ -16,7 +16,7 @@ from kerasft_text.config import TextConfig
 from kerasft_text.kinds.base import TEXT, Kind
 from kerasft_text.kinds.spans import gold_from_spans, gold_from_tags, joined, to_characters
 from kerasft_text.metrics import tag_spans
-from kerasft_text.tokenization import Encoding
+from kerasft_text.tokenization import Encoding, Tokenizer
 from kerasft_text.wordpiece import string_table
 
 _PREFIXES = {"B": 0, "U": 0, "S": 0, "I": 1, "L": 1, "E": 1, "M": 1}
@@ -89,6 +89,13 @@ class Entities(Kind):
             raise DataError(f"{source.name} marks no entity at all; there is nothing to learn.")
         self.names = tuple(sorted(names))
 
+    def check_tokenizer(self, tokenizer: type[Tokenizer]) -> None:
+        if not tokenizer.splits_words:
+            raise ConfigError(
+                f"{self.config.encoder} has a tokenizer that does not say where words start; entities need "
+                "an encoder of the BERT family (BERT, DistilBERT, ELECTRA) or one from scratch."
+            )
+
     @property
     def outputs(self) -> int:
         return 1 + 2 * len(self.known_names)
@@ -102,11 +109,8 @@ class Entities(Kind):
 
     def features(self, encoding: Encoding) -> dict[str, Any]:
         words, first = encoding.words, encoding.first_token
-        if words is None or first is None:
-            raise ConfigError(
-                f"{self.config.encoder} has a tokenizer that does not say where words start; entities need "
-                "an encoder of the BERT family (BERT, DistilBERT, ELECTRA) or one from scratch."
-            )
+        assert words is not None
+        assert first is not None
         bounds = tf.stack([words.start, words.end, words.byte_start, words.byte_end], 1)
         return {"first_token": words.ragged(first), "word_bounds": words.ragged(bounds)}
 
