@@ -14,7 +14,7 @@ from kerasft import Gradual
 
 def trained(task, rows, held_out, capsys, **options):
     """Returns weights, history and what was said about the cache."""
-    options = {"epochs": 3, "batch_size": 8, "learning_rate": 0.02} | options
+    options = {"epochs": 3, "batch_size": 8, "optimizer": "sgd", "learning_rate": 0.5} | options
     history = task.finetune(rows, validation_data=held_out, verbose="line", **options)
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("feature cache")]
     return weights_of(task), history.history, said
@@ -62,7 +62,7 @@ def test_mask_reaches_a_recurrence_behind_the_cache(capsys):
 
 
 def test_each_phase_of_unfreezing_has_its_own_cache(capsys):
-    options = {"unfreeze": Gradual(every=2), "epochs": 5, "optimizer": "adam"}
+    options = {"unfreeze": Gradual(every=2), "epochs": 5, "optimizer": "adam", "learning_rate": 0.02}
     task, rows, held_out = Nested, points(40), points(12, seed=9)
     cached, losses, said = trained(task(seed=1, dropout=0.2), rows, held_out, capsys, **options)
     assert said == [

@@ -150,7 +150,7 @@ def test_what_the_author_froze_stays_frozen_until_freeze_is_called():
     task = Fixed(seed=1)
     task.build()
     before = weights_of(task)
-    task.finetune(points(16), epochs=1, verbose="quiet")
+    task.finetune(points(16), epochs=1, optimizer="sgd", verbose="quiet")
     assert moved(before, weights_of(task)) == {"second/kernel", "second/bias"} | HEAD
     assert task.freeze("none").rows[0].trainable == 24
 
@@ -168,7 +168,7 @@ def test_only_what_is_not_frozen_moves_and_frozen_statistics_stay(policy, expect
     task = Nested(seed=1)
     task.build()
     before = weights_of(task)
-    task.finetune(points(32), freeze=policy, epochs=2, batch_size=8, verbose="quiet")
+    task.finetune(points(32), freeze=policy, epochs=2, batch_size=8, optimizer="sgd", verbose="quiet")
     assert moved(before, weights_of(task)) == expected
 
 
@@ -177,7 +177,7 @@ def test_statistics_without_scale_or_offset_freeze_with_their_group(policy, stat
     task = Subclassed(seed=1)
     task.build()
     before = weights_of(task)
-    task.finetune(points(32), freeze=policy, epochs=1, batch_size=8, verbose="quiet")
+    task.finetune(points(32), freeze=policy, epochs=1, batch_size=8, optimizer="sgd", verbose="quiet")
     assert moved(before, weights_of(task)) & STATISTICS == statistics
 
 
@@ -202,7 +202,7 @@ def test_group_cut_off_from_the_loss_is_warned_about():
     with pytest.warns(
         MovementWarning, match=r"Layer group 'aside' is trainable, but.* moved none of its weights"
     ):
-        Disconnected(seed=1).finetune(points(16), epochs=1, batch_size=8, verbose="quiet")
+        Disconnected(seed=1).finetune(points(16), epochs=1, batch_size=8, optimizer="sgd", verbose="quiet")
 
 
 def test_frozen_weight_moved_by_a_callback_is_warned_about():

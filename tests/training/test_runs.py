@@ -23,7 +23,7 @@ from kerasft.training.checkpoint import load
 from kerasft.training.run import Run
 
 ROWS, HELD_OUT = points(32), points(20, seed=9)
-OPTIONS = {"epochs": 2, "batch_size": 8, "verbose": "quiet"}
+OPTIONS = {"epochs": 2, "batch_size": 8, "optimizer": "sgd", "learning_rate": 0.1, "verbose": "quiet"}
 QUESTIONS = {name: values for name, values in points(16, seed=5).items() if name != "label"}
 
 
@@ -151,8 +151,8 @@ def test_resume_words(finished, tmp_path):
     ("change", "message"),
     [
         ({"batch_size": 4}, r"was trained with training.batch_size=8, not 4"),
-        ({"learning_rate": 0.5}, r"was trained with training.learning_rate=0.001, not 0.5"),
-        ({"optimizer": keras.optimizers.SGD()}, r"was trained with training.optimizer='adamw'"),
+        ({"learning_rate": 0.5}, r"was trained with training.learning_rate=0.1, not 0.5"),
+        ({"optimizer": keras.optimizers.SGD()}, r"was trained with training.optimizer='sgd'"),
         ({"task": Nested(seed=2)}, r"was trained with seed=1, not 2"),
         ({"task": Nested(seed=1, width=5)}, r"was trained with width=8, not 5"),
         ({"data": points(31)}, r"was trained on other data"),
@@ -270,7 +270,7 @@ def test_keras_objects_travel_with_the_run(tmp_path):
     with pytest.raises(Stop):
         train(half, optimizer=keras.optimizers.RMSprop(schedule, momentum=0.5), callbacks=[die_at(6)])
     task = kerasft.load(half)  # knows the optimizer without being told
-    task.finetune(ROWS, run_dir=half, epochs=2, verbose="quiet")
+    task.finetune(ROWS, run_dir=half, verbose="quiet")
     assert_same(weights_of(task), weights_of(whole))
     by_rate = tmp_path / "rate"
     train(by_rate, learning_rate=schedule, epochs=1)
