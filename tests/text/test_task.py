@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 import kerasft
+import kerasft_text
 from kerasft.errors import ConfigError, DataError, OrderError
 from kerasft.training.update import Batch
 from kerasft_text.config import SCRATCH, TextConfig
@@ -280,6 +282,17 @@ def test_snips_is_small_balanced_and_aligned() -> None:
         assert len(counts) == 7
         assert set(counts.values()) == {rows // 7}
         assert all(0 <= a < b <= len(line["text"]) for line in lines for a, b, _ in line["entities"])
+
+
+@pytest.mark.slow
+def test_the_snippet_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    readme = (Path(kerasft_text.__file__).parent / "README.md").read_text(encoding="utf-8")
+    (snippet,) = re.findall(r"^```python\n(.*?)^```", readme, flags=re.DOTALL | re.MULTILINE)
+    names: dict[str, Any] = {}
+    exec(snippet, names)
+    assert names["task"].evaluate(names["data"].test, verbose="quiet")["accuracy"] > 0.9
+    assert (tmp_path / "saved_models" / "snips" / "1" / "saved_model.pb").is_file()
 
 
 @pytest.mark.slow
