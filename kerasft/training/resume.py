@@ -66,7 +66,7 @@ class Resume:
         """
         if resume not in ("auto", "must", "never"):
             raise ConfigError(f"resume: {resume!r} is none of 'auto', 'must', 'never'.")
-        if run is not None and run.exists():
+        if run is not None and run.can_resume():
             if resume == "never":
                 raise TrainingError(
                     f"resume='never', but {run.folder} already holds a run: choose another run_dir, "

@@ -45,8 +45,12 @@ class Run:
         return self.folder / "report.html"
 
     def exists(self) -> bool:
-        """Whether the folder holds a run to go on with: one that has saved a checkpoint."""
-        return (self.folder / _MANIFEST).is_file() and bool(self.checkpoints.steps())
+        """Whether the folder holds a run."""
+        return (self.folder / _MANIFEST).is_file()
+
+    def can_resume(self) -> bool:
+        """Whether the folder holds a run that has saved a checkpoint."""
+        return self.exists() and bool(self.checkpoints.steps())
 
     def read(self) -> dict[str, Any]:
         """Returns what `write` wrote.

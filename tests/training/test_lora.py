@@ -57,7 +57,7 @@ def test_targets_choose_layers():
     task.build()
     task.freeze(LoRA(rank=1, targets="query|value"))
     before = weights_of(task)
-    task.finetune(points(16), epochs=1, batch_size=8, optimizer="sgd", verbose="quiet")
+    task.finetune(points(16), epochs=1, batch_size=4, optimizer="sgd", learning_rate=0.5, verbose="quiet")
     assert moved(before, weights_of(task)) == adapted("query", "value") | HEAD
 
 
@@ -83,7 +83,9 @@ def test_adapters_reload_exactly_into_a_fresh_task_from_a_small_file(trained, tm
 @pytest.mark.parametrize("policy", ["backbone", "norm", lambda layer: layer.name == "lift", ["lift", "mix"]])
 def test_whatever_trains_reloads_exactly_under_any_policy(policy, tmp_path):
     task, fresh = Attention(seed=1), Attention(seed=1)
-    task.finetune(points(16), freeze=policy, epochs=1, batch_size=8, optimizer="sgd", verbose="quiet")
+    task.finetune(
+        points(16), freeze=policy, epochs=1, batch_size=4, optimizer="sgd", learning_rate=0.5, verbose="quiet"
+    )
     task.save_adapters(tmp_path / "part.npz")
     fresh.build()
     fresh.load_adapters(tmp_path / "part.npz")
