@@ -34,7 +34,8 @@ def evaluate(
         import kerasft
 
         task = kerasft.load(run, checkpoint=checkpoint)
-        print_json(task.evaluate(data, columns=pairs(columns or []), on_error=on_error or "raise"))
+        reading: dict[str, Any] = {"columns": pairs(columns or []), "on_error": on_error or "raise"}
+        print_json(task.evaluate(data, **reading))
 
 
 def predict(
