@@ -16,14 +16,9 @@ from kerasft.pretrained import converters, resolve
 from kerasft.training.update import Batch
 from kerasft_text.config import TextConfig
 from kerasft_text.encoders import build_model, pretrained_encoder, scratch_encoder
+from kerasft_text.hub_tokenizer import HubTokenizer
 from kerasft_text.kinds import KINDS, Kind
-from kerasft_text.tokenization import (
-    HubTokenizer,
-    Tokenizer,
-    WordPieceTokenizer,
-    WordTokenizer,
-    load_tokenizer,
-)
+from kerasft_text.tokenization import Tokenizer, WordPieceTokenizer, WordTokenizer, load_tokenizer
 
 _LEARNED = "text.json"
 

@@ -13,7 +13,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-import keras
 import tensorflow as tf
 
 from kerasft.errors import ConfigError, DataError
@@ -23,7 +22,7 @@ from kerasft_text.wordpiece import WordPiece, string_table
 
 PAD, UNKNOWN = "[PAD]", "[UNK]"
 _UNKNOWN_ID = 1
-_SETTINGS, _VOCABULARY, _PRESET = "tokenizer.json", "vocabulary.txt", "tokenizer"
+_SETTINGS, _VOCABULARY = "tokenizer.json", "vocabulary.txt"
 _CHUNK = 4096
 
 
@@ -236,76 +235,14 @@ class WordPieceTokenizer(Tokenizer):
         _write_vocabulary(folder, self.vocabulary)
 
 
-class HubTokenizer(Tokenizer):
-    """Any other tokenizer of KerasHub (byte pairs, SentencePiece), for labels of whole texts only.
-
-    Args:
-        tokenizer: a `keras_hub.tokenizers.Tokenizer`.
-        max_length: most tokens of a text, start and end included.
-
-    Raises:
-        ConfigError: the tokenizer does not run inside a graph.
-    """
-
-    kind = "keras_hub"
-    splits_words = False
-
-    def __init__(self, tokenizer: Any, *, max_length: int):
-        super().__init__()
-        self.tokenizer = tokenizer
-        self.vocabulary_size = tokenizer.vocabulary_size()
-        self.padding_id = getattr(tokenizer, "pad_token_id", None) or 0
-        self._max_length = max_length
-        self._start = getattr(tokenizer, "start_token_id", None)
-        self._end = getattr(tokenizer, "end_token_id", None)
-        self._check()
-
-    def _encode(self, text: tf.Tensor) -> Encoding:
-        tokens = self.tokenizer.tokenize(text)
-        token_ids = frame(
-            tf.cast(tokens, tf.int32), limit=self._max_length, start=self._start, end=self._end, empty=0
-        )
-        return Encoding(token_ids + 1 if self.padding_id else token_ids, None, None)
-
-    def settings(self) -> dict[str, Any]:
-        return {"max_length": self._max_length}
-
-    def save(self, folder: Path) -> None:
-        super().save(folder)
-        (folder / _PRESET).mkdir(exist_ok=True)
-        config = json.dumps(keras.saving.serialize_keras_object(self.tokenizer), indent=1)
-        (folder / _PRESET / _SETTINGS).write_text(config + "\n", encoding="utf-8")
-        self.tokenizer.save_assets(str(folder / _PRESET))
-
-    def _check(self) -> None:
-        name = type(self.tokenizer).__name__
-        try:
-            concrete = self._traced.function.get_concrete_function()
-        except Exception as error:  # each tokenizer fails in its own way
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise ConfigError(
-                f"{name} does not run inside a graph ({first}), so it could not be served; choose another "
-                "encoder."
-            ) from error
-        graph = concrete.graph.as_graph_def()
-        nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
-        if any("PyFunc" in node.op for node in nodes):
-            raise ConfigError(
-                f"{name} calls Python from its graph and could not be served; choose another encoder."
-            )
-
-
 def load_tokenizer(folder: Path) -> Tokenizer:
     """Reads what `Tokenizer.save` wrote."""
     settings = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
     kind = settings.pop("kind")
-    if kind == HubTokenizer.kind:
-        import keras_hub  # noqa: F401  (registers the classes)
+    if kind == "keras_hub":
+        from kerasft_text.hub_tokenizer import HubTokenizer
 
-        config = json.loads((folder / _PRESET / _SETTINGS).read_text(encoding="utf-8"))
-        tokenizer = keras.saving.deserialize_keras_object(config)
-        tokenizer.load_assets(str(folder / _PRESET))
-        return HubTokenizer(tokenizer, **settings)
+        return HubTokenizer.load(folder, **settings)
     words = (folder / _VOCABULARY).read_text(encoding="utf-8").split("\n")[:-1]
     return {WordTokenizer.kind: WordTokenizer, WordPieceTokenizer.kind: WordPieceTokenizer}[kind](
         words, **settings

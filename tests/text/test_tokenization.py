@@ -13,13 +13,8 @@ from hypothesis import strategies as st
 
 from kerasft.errors import ConfigError, DataError
 from kerasft_text.data import snips
-from kerasft_text.tokenization import (
-    HubTokenizer,
-    Tokenizer,
-    WordPieceTokenizer,
-    WordTokenizer,
-    load_tokenizer,
-)
+from kerasft_text.hub_tokenizer import HubTokenizer
+from kerasft_text.tokenization import Tokenizer, WordPieceTokenizer, WordTokenizer, load_tokenizer
 from kerasft_text.wordpiece import WordPiece
 
 PIECES = [
