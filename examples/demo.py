@@ -59,7 +59,7 @@ def main() -> None:
 
     console.rule("1. fine-tune")
     import_tensorflow()
-    from kerasft.reports import class_scores
+    from kerasft.reports import add_test, class_scores
     from kerasft_text import snips
 
     run, target = options.into / "runs" / "demo", options.into / "saved_models" / "demo"
@@ -71,6 +71,7 @@ def main() -> None:
     console.rule("2. test")
     best = kerasft.load(run)
     metrics = best.evaluate(data.test)
+    add_test(best, metrics)
     scores = class_scores(best.evaluation_metrics, best)
     if scores is not None:
         console.print(scores)

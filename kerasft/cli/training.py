@@ -120,7 +120,7 @@ def _run(plan: dict[str, Any], config: dict[str, Any], *, as_json: bool) -> None
     import_tensorflow()
     import kerasft
     from kerasft.data import open_source
-    from kerasft.reports import class_scores
+    from kerasft.reports import add_test, class_scores
 
     started = time.time()
     task = kerasft.create(plan["task"], **config)
@@ -141,6 +141,7 @@ def _run(plan: dict[str, Any], config: dict[str, Any], *, as_json: bool) -> None
         best = kerasft.load(plan["run"])
         tested = best.evaluate(plan["test"], **reading)
         scores = class_scores(best.evaluation_metrics, best)
+        add_test(best, tested)
     if as_json:
         print_json(
             {

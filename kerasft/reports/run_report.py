@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kerasft.reports import about, results
 from kerasft.reports.facts import Facts
 from kerasft.reports.markup import join, page, tag
+from kerasft.reports.notes import Notes
 from kerasft.training.checkpoint import write_atomically
 
 if TYPE_CHECKING:
@@ -53,3 +55,18 @@ def write_run_report(task: Task, run: Run) -> Path:
     content = page(title, body)
     write_atomically(run.report, lambda file: file.write(content))
     return run.report
+
+
+def add_test(task: Task, values: Mapping[str, float]) -> None:
+    """Adds the evaluation that `task.evaluate` just made to the report of the task's run, as its test.
+
+    Args:
+        task: Loaded from a run, or trained into one.
+        values: What `task.evaluate` returned.
+
+    Raises:
+        TrainingError: The report cannot be written.
+    """
+    if task.run is not None:
+        Notes(task.run).add_evaluation("test", values, metrics=task.evaluation_metrics, task=task)
+        write_run_report(task, task.run)
