@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from measure import assert_same, weights_of
 from tasks import Points, Words, points, words
-from variants import Attention, Bags, Nested, Noisy, Subclassed, Unmasked
+from variants import Attention, Bags, Branches, Nested, Noisy, Subclassed, Unmasked
 
 from kerasft import Gradual
 
@@ -29,6 +29,9 @@ CASES = {
     "masked on disk": (Bags, "embed", {"cache_memory_mb": 0}, "embed"),
     "steps in one call": (Nested, "backbone", {"steps_per_call": 3}, "high"),
     "attention": (Attention, 2, {}, "attention"),
+    "branches": (Branches, 2, {}, "body"),
+    "branches early": (Branches, 1, {}, "shared"),
+    "class weights": (Branches, 3, {"class_weight": "balanced", "steps_per_call": 2}, "late"),
 }
 
 

@@ -62,6 +62,35 @@ class Attention(Points):
         return {group: [model.get_layer(name) for name in names] for group, names in members.items()}
 
 
+class Branches(Points):
+    """`Points` with two named inputs, a layer called twice, two outputs, plain operations and a shortcut."""
+
+    name = "test-branches"
+
+    def preprocess(self, raw):
+        return {"left": raw["x"][:, None], "right": raw["y"][:, None]}
+
+    def build_model(self):
+        left, right = (keras.Input((1,), name=name) for name in ("left", "right"))
+        shared = keras.layers.Dense(4, activation="tanh", name="shared")
+        one, two = shared(left), shared(right)
+        joined = keras.ops.concatenate([one, two * 2.0 + 1.0], axis=-1)
+        body = keras.layers.Dense(6, activation="tanh", name="body")(joined)
+        a, b = keras.ops.split(body, 2, axis=-1)
+        hidden = keras.layers.Dense(4, name="late")(a)
+        outputs = keras.layers.Dense(3, name="head")(keras.ops.concatenate([hidden, b, one], axis=-1))
+        return keras.Model({"right": right, "left": left}, {"scores": outputs, "body": body})
+
+    def layer_groups(self, model):
+        return {name: [model.get_layer(name)] for name in ("shared", "body", "late", "head")}
+
+    def loss(self, batch, outputs):
+        return super().loss(batch, outputs["scores"]) + tf.reduce_mean(tf.square(outputs["body"]), axis=-1)
+
+    def score(self, batch, outputs):
+        return super().score(batch, outputs["scores"])
+
+
 class Subclassed(Points):
     """`Points` with a model that is plain Python, with no graph to look into."""
 
