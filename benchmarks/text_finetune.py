@@ -1,11 +1,12 @@
-"""Fine-tuning MiniLM on CLINC150: the loop against `model.fit` and against torch with transformers' `Trainer`.
+"""Fine-tuning MiniLM on CLINC150: the loop against `model.fit` and against transformers' `Trainer`.
 
     python benchmarks/text_finetune.py DATA --torch-python PYTHON [--out benchmarks/results/text_finetune.md]
 
-DATA is a folder with train.jsonl (text, label). PYTHON is an interpreter that has torch, transformers, accelerate and
-datasets (they are peers, not dependencies); without it that row is left out. Every contender is a process of its own;
-they take turns, a few steps each, so that a slow minute of the machine hits all alike. Figures are CPU seconds of the
-process (user and system, all threads), the first turn (tracing, warming up) left out.
+DATA is a folder with train.jsonl (text, label). PYTHON is an interpreter that has torch, transformers,
+accelerate and datasets (they are peers, not dependencies); without it that row is left out. Every contender is
+a process of its own; they take turns, a few steps each, so that a slow minute of the machine hits all alike.
+Figures are CPU seconds of the process (user and system, all threads), the first turn (tracing, warming up)
+left out.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ def read_rows(data: Path) -> tuple[list[str], list[str]]:
 def text_task(labels: list[str]) -> Any:
     import kerasft
 
-    return kerasft.create("text", encoder="minilm", labels=sorted(set(labels)), seed=0, backbone={"max_length": LENGTH})
+    names = sorted(set(labels))
+    return kerasft.create("text", encoder="minilm", labels=names, seed=0, backbone={"max_length": LENGTH})
 
 
 def keras_arrays(task: Any, texts: list[str], labels: list[str]) -> tuple[Any, Any]:
@@ -93,15 +95,18 @@ def run_loop(data: Path, turns: Turns) -> None:
             turns.step(BATCH)
 
     texts, labels = read_rows(data)
-    training = {"optimizer": "adamw", "learning_rate": RATE, "weight_decay": 0.01, "clip_norm": 1.0, "schedule": "constant"}
     text_task(labels).finetune(
         {"text": texts, "label": labels},
         epochs=10,
         batch_size=BATCH,
+        optimizer="adamw",
+        learning_rate=RATE,
+        schedule="constant",
         warmup=0,
+        weight_decay=0.01,
+        clip_norm=1.0,
         callbacks=[Step()],
         verbose="quiet",
-        **training,
     )
 
 
@@ -215,15 +220,22 @@ class Worker:
 
     def __init__(self, name: str, python: str, data: Path, minilm: Path) -> None:
         command = [python, __file__, str(data), "--contender", name]
-        environment = {**os.environ, "MINILM": str(minilm), "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": str(os.cpu_count())}
+        threads = {"OMP_NUM_THREADS": str(os.cpu_count())}
+        environment = {**os.environ, **threads, "MINILM": str(minilm), "TF_CPP_MIN_LOG_LEVEL": "3"}
         self.name = name
         self.turns: list[dict[str, float]] = []
         self._process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL
+            command,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
 
     def turn(self) -> dict[str, float]:
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.write("go\n")
         self._process.stdin.flush()
         for line in self._process.stdout:
@@ -240,8 +252,10 @@ def compare(data: Path, torch_python: str | None, rounds: int) -> list[str]:
     from kerasft.pretrained import resolve
 
     minilm = resolve("minilm")
-    names = ["kerasft", "model.fit, padded to 64"] + (["transformers Trainer"] if torch_python else [])
-    workers = [Worker(n, torch_python if torch_python and "transformers" in n else sys.executable, data, minilm) for n in names]
+    pythons = {"kerasft": sys.executable, "model.fit, padded to 64": sys.executable}
+    if torch_python:
+        pythons["transformers Trainer"] = torch_python
+    workers = [Worker(name, python, data, minilm) for name, python in pythons.items()]
     for turn in range(rounds + 1):
         for worker in workers:
             figures = worker.turn()
@@ -253,23 +267,31 @@ def compare(data: Path, torch_python: str | None, rounds: int) -> list[str]:
     speeds = {w.name: [t["examples"] / t["cpu"] for t in w.turns] for w in workers}
     lines = ["| contender | examples per CPU-s (median; min to max) | kerasft against it |", "|---|---|---|"]
     for name, values in speeds.items():
-        ratio = statistics.median(a / b for a, b in zip(speeds["kerasft"], values))
+        speedup = statistics.median(a / b for a, b in zip(speeds["kerasft"], values, strict=True))
         span = f"{statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
-        lines.append(f"| {name} | {span} | {'-' if name == 'kerasft' else f'{ratio:.2f}x'} |")
+        lines.append(f"| {name} | {span} | {'-' if name == 'kerasft' else f'{speedup:.2f}x'} |")
     heads = {}
     for name in ("kerasft, head only", "model.fit, head only"):
         worker = Worker(name, sys.executable, data, minilm)
         heads[name] = worker.turn()
         worker.stop()
     gain = heads["model.fit, head only"]["cpu"] / heads["kerasft, head only"]["cpu"]
-    lines += ["", f"Head only, {HEAD_EXAMPLES} examples, {HEAD_EPOCHS} epochs, tokenizing, tracing and caching included:", ""]
+    lines += [
+        "",
+        f"Head only, {HEAD_EXAMPLES} examples, {HEAD_EPOCHS} epochs; tokenizing, tracing and caching are",
+    ]
+    lines += ["included, building the model is not.", ""]
     lines += ["| contender | CPU-s | kerasft against it |", "|---|---|---|"]
-    lines += [f"| {name} | {v['cpu']:.1f} | {'-' if name.startswith('kerasft') else f'{gain:.1f}x'} |" for name, v in heads.items()]
+    for name, figures in heads.items():
+        ratio = "-" if name.startswith("kerasft") else f"{gain:.1f}x"
+        lines.append(f"| {name} | {figures['cpu']:.1f} | {ratio} |")
     return lines
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", type=Path)
     parser.add_argument("--torch-python")
     parser.add_argument("--rounds", type=int, default=8)

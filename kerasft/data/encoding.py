@@ -41,7 +41,8 @@ def _to_json(value: Any) -> Any:
         file = io.BytesIO()
         np.save(file, value, allow_pickle=False)
         return {_ARRAY: base64.b64encode(file.getvalue()).decode()}
-    raise TypeError(f"a value of type {type(value).__name__} cannot be kept; give texts, numbers, bytes or arrays")
+    kind = type(value).__name__
+    raise TypeError(f"a value of type {kind} cannot be kept; give texts, numbers, bytes or arrays")
 
 
 def _from_json(value: dict[str, Any]) -> Any:

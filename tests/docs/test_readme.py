@@ -25,7 +25,8 @@ BAD = ("a dull and empty film", "what a bore", "wooden acting", "a waste of an e
 
 
 def commands() -> list[str]:
-    lines = [line.partition("#")[0].strip() for kind, text in BLOCKS if kind == "sh" for line in text.splitlines()]
+    shell = [text for kind, text in BLOCKS if kind == "sh"]
+    lines = [line.partition("#")[0].strip() for text in shell for line in text.splitlines()]
     return [line for line in lines if line]
 
 
@@ -63,7 +64,10 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def server(arguments: list[str], folder: Path) -> Iterator[None]:
-    process = subprocess.Popen([*KERASFT, *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    command = [*KERASFT, *arguments]
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     try:
         assert process.stdout is not None
         seen = []
