@@ -3,11 +3,10 @@
     python benchmarks/text_finetune.py DATA --torch-python PYTHON [--out benchmarks/results/text_finetune.md]
 
 DATA is a folder with train.jsonl (text, label). PYTHON is an interpreter that has torch, transformers,
-accelerate and datasets (they are peers, not dependencies); without it that row is left out. Every contender is
-a process of its own; they take turns, a few steps each, so that a slow minute of the machine hits all alike.
-Figures are CPU seconds of the process (user and system, all threads), the first turn (tracing, warming up)
-left out.
-"""
+accelerate and datasets (they are peers, not dependencies); without it that row is left out. Every contender
+is a process of its own; they take turns, a few steps each, so that a slow minute of the machine hits all
+alike. Figures are CPU seconds of the process (user and system, all threads), the first turn (tracing, warming
+up) left out.
 
 from __future__ import annotations
 
