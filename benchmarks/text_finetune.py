@@ -7,6 +7,7 @@ accelerate and datasets (they are peers, not dependencies); without it that row 
 is a process of its own; they take turns, a few steps each, so that a slow minute of the machine hits all
 alike. Figures are CPU seconds of the process (user and system, all threads), the first turn (tracing, warming
 up) left out.
+"""
 
 from __future__ import annotations
 
