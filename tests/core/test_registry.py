@@ -132,7 +132,7 @@ def test_importing_kerasft_is_cheap() -> None:
 
 
 def test_every_public_name_can_be_had() -> None:
-    for name in kerasft.__all__:
+    for name in {*kerasft.__all__, *dir(kerasft)}:
         assert getattr(kerasft, name) is not None
     with pytest.raises(AttributeError, match="nonsense"):
         _ = kerasft.nonsense
