@@ -51,18 +51,11 @@ def finetune(
     before = Resume.decide(run, resume)
     if before is not None:
         unfreeze = before.prepare(task, freeze=freeze, unfreeze=unfreeze)
-    fields = task.fields()
-    if sample_weight is not None:
-        fields += (Field(name=_WEIGHT, kind="number", target=True),)
-        columns = {**(columns or {}), _WEIGHT: sample_weight}
-    source = open_source(data, fields=fields, columns=columns, on_error=on_error)
-    _say_skipped(source, reporter)
-    if not task.models:
-        task.adapt(source)
-    label = next((field.name for field in fields if field.kind == "label"), None)
-    source, validation = _hold_out(
-        task, source, validation_data, label=label, columns=columns, on_error=on_error
+    source, validation, label = _open(
+        task, data, validation_data, columns=columns, sample_weight=sample_weight, on_error=on_error
     )
+    if source.skipped:
+        reporter.say(f"skipped {source.skipped} bad rows, for example: {source.skip_examples[0]}")
     balance = describe_balance(source, label) if label is not None else None
     if balance is not None:
         reporter.say(balance.table())
@@ -80,19 +73,15 @@ def finetune(
         reporter=reporter,
     )
     task.run = run
-    if run is not None and before is None:
+    if before is not None:
+        reporter.say(before.restore(task, loop.state))
+    elif run is not None:
+        run.checkpoints.best_path.unlink(missing_ok=True)  # of an attempt that saved nothing else
         run.assets.mkdir(parents=True, exist_ok=True)
         task.save_assets(run.assets)
         run.write(describe_run(task, unfreeze=unfreeze, data=source.fingerprint()))
         if balance is not None:
             Notes(run).add_balance(balance)
-    elif run is not None and before is not None:
-        run.write({**before.manifest, "config": task.dump_config()})
-        checkpoint = run.checkpoints.latest()
-        if checkpoint is not None:
-            loop.state.restore(checkpoint)
-            where = f"epoch {loop.state.epoch + 1}, batch {loop.state.batch + 1}"
-            reporter.say(f"resuming {run.folder} at {where}")
     here = device.current()
     with Notes(run).session(device=here.name, precision=here.precision(task.config.precision)):
         history = loop.train(resumed=loop.state.step > 0)
@@ -100,6 +89,34 @@ def finetune(
     if run is not None:
         reporter.say(f"report: {write_run_report(task, run)}")
     return history
+
+
+def _open(
+    task: Task,
+    data: Any,
+    validation_data: Any,
+    *,
+    columns: Mapping[str, str] | None,
+    sample_weight: str | None,
+    on_error: Literal["raise", "skip"],
+) -> tuple[Source, Source | None, str | None]:
+    """Returns training rows, validation rows and the name of the label; the task learns what it left open."""
+    fields, all_columns = task.fields(), dict(columns or {})
+    label = next((field.name for field in fields if field.kind == "label"), None)
+    if sample_weight is not None:
+        all_columns[_WEIGHT] = sample_weight
+        with_weight = (*fields, Field(name=_WEIGHT, kind="number", target=True))
+        source = open_source(data, fields=with_weight, columns=all_columns, on_error=on_error)
+    else:
+        source = open_source(data, fields=fields, columns=columns, on_error=on_error)
+    if not task.models:
+        task.adapt(source)
+    if validation_data is None:
+        return source, None, label
+    if isinstance(validation_data, (int, float)) and not isinstance(validation_data, bool):
+        return (*split(source, validation_data, seed=task.config.seed, stratify=label), label)
+    held_out = open_source(validation_data, fields=task.fields(), columns=columns, on_error=on_error)
+    return source, held_out, label
 
 
 def _encode(
@@ -162,24 +179,6 @@ def _make_loop(
         jit_compile=jit_compile,
         reporter=reporter,
     )
-
-
-def _hold_out(
-    task: Task,
-    source: Source,
-    validation_data: Any,
-    *,
-    label: str | None,
-    columns: Mapping[str, str] | None,
-    on_error: Literal["raise", "skip"],
-) -> tuple[Source, Source | None]:
-    if validation_data is None:
-        return source, None
-    if isinstance(validation_data, (int, float)) and not isinstance(validation_data, bool):
-        return split(source, validation_data, seed=task.config.seed, stratify=label)
-    fields = task.fields()
-    columns = {name: column for name, column in (columns or {}).items() if name != _WEIGHT}
-    return source, open_source(validation_data, fields=fields, columns=columns or None, on_error=on_error)
 
 
 def _row_weights(
@@ -248,8 +247,3 @@ def _make_stepper(
         ema=config.ema,
         jit_compile=jit_compile,
     )
-
-
-def _say_skipped(source: Source, reporter: Reporter) -> None:
-    if source.skipped:
-        reporter.say(f"skipped {source.skipped} bad rows, for example: {source.skip_examples[0]}")

@@ -130,7 +130,8 @@ def _from_name(
         for key, value in vars(keras.optimizers).items()
         if inspect.isclass(value)
         and issubclass(value, keras.optimizers.Optimizer)
-        and value not in (keras.optimizers.Optimizer, keras.optimizers.LossScaleOptimizer)
+        and value is not keras.optimizers.Optimizer
+        and "learning_rate" in inspect.signature(value).parameters
     }
     if name.lower() not in classes:
         raise ConfigError(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Literal
+from typing import Literal, get_args
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from kerasft.errors import ConfigError
 
 Verbosity = Literal["auto", "bar", "line", "quiet"]
 
@@ -31,9 +33,14 @@ class Reporter:
     Args:
         verbose: "auto" is "bar" in a terminal and "line" elsewhere.
         console: Where to write; standard error if None.
+
+    Raises:
+        ConfigError: no such `verbose`.
     """
 
     def __init__(self, *, verbose: Verbosity = "auto", console: Console | None = None) -> None:
+        if verbose not in get_args(Verbosity):
+            raise ConfigError(f"verbose: {verbose!r} is none of {', '.join(map(repr, get_args(Verbosity)))}.")
         self.console = console or Console(stderr=True)
         self.verbose = verbose if verbose != "auto" else ("bar" if self.console.is_terminal else "line")
 

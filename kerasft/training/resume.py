@@ -12,6 +12,7 @@ from kerasft.errors import ConfigError, TrainingError
 from kerasft.training.adapters import LoRA
 from kerasft.training.run import Run
 from kerasft.training.schedules import Unfreeze, parse_unfreeze
+from kerasft.training.state import TrainingState
 
 if TYPE_CHECKING:
     from kerasft.task import Task
@@ -113,6 +114,14 @@ class Resume:
                 f"{self._run.folder} was trained on other data: give the same data to go on, or another "
                 "run_dir to start anew."
             )
+
+    def restore(self, task: Task, state: TrainingState) -> str:
+        """Reads the latest checkpoint into `state`; returns a sentence about where it goes on."""
+        self._run.write({**self.manifest, "config": task.dump_config()})
+        checkpoint = self._run.checkpoints.latest()
+        if checkpoint is not None:
+            state.restore(checkpoint)
+        return f"resuming {self._run.folder} at epoch {state.epoch + 1}, batch {state.batch + 1}"
 
     def _adopt_config(self, task: Task) -> None:
         now, then = task.dump_config(), self.manifest["config"]

@@ -75,6 +75,8 @@ def test_optimizer_may_be_a_name_an_object_or_a_serialized_object():
     [
         ({"optimizer": "adamm"}, r"there is no 'adamm'; did you mean .*adam"),
         ({"optimizer": "LossScaleOptimizer"}, r"there is no 'LossScaleOptimizer'"),
+        ({"optimizer": "multioptimizer"}, r"there is no 'multioptimizer'"),
+        ({"verbose": 0}, r"verbose: 0 is none of 'auto', 'bar', 'line', 'quiet'"),
         ({"optimizer": 3}, r"optimizer: 3 is neither a name nor a Keras optimizer"),
         (
             {"optimizer": keras.optimizers.SGD(gradient_accumulation_steps=4)},
@@ -97,7 +99,7 @@ def test_optimizer_may_be_a_name_an_object_or_a_serialized_object():
 )
 def test_wrong_settings_are_refused_by_name(training, message):
     with pytest.raises(ConfigError, match=message):
-        Points().finetune(points(8), verbose="quiet", **training)
+        Points().finetune(points(8), **{"verbose": "quiet"} | training)
 
 
 def test_optimizer_of_another_model_is_refused():
