@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -58,6 +58,26 @@ class Task:
         run: The run folder it was trained in or loaded from.
         last_metrics: Metrics of the last epoch, or of the checkpoint that was loaded.
         evaluation_metrics: The metric objects of the last `evaluate`, in the state that it left.
+
+    Example:
+        >>> class Double(Task):
+        ...     def fields(self):
+        ...         return Field(name="x", kind="number"), Field(name="y", kind="number", target=True)
+        ...     def build_model(self):
+        ...         return keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        ...     def preprocess(self, raw):
+        ...         return {"x": raw["x"][:, None]}
+        ...     def loss(self, batch, outputs):
+        ...         return tf.square(outputs[:, 0] - batch.targets["y"])
+        ...     def postprocess(self, outputs, features):
+        ...         return {"y": outputs[:, 0]}
+        ...     def signatures(self):
+        ...         return {"serving_default": {"x": tf.TensorSpec([None], tf.float32)}}
+        >>> task = Double(seed=1)
+        >>> data = {"x": [1, 2, 3, 4], "y": [2, 4, 6, 8]}
+        >>> history = task.finetune(data, epochs=200, optimizer="sgd", learning_rate=0.05, verbose="quiet")
+        >>> task.predict([10.0])["y"].round().tolist()
+        [20.0]
     """
 
     name: ClassVar[str] = ""
@@ -243,6 +263,9 @@ class Task:
         Args:
             pretrained: Whether to load pretrained weights, where the task has any.
 
+        Returns:
+            What `build_model` returned: a model, or several by name.
+
         Raises:
             ConfigError: `build_model` or `layer_groups` returned something unusable.
         """
@@ -277,6 +300,9 @@ class Task:
                 groups and paths of variables, a callable that is given each layer and says whether to freeze
                 it, a list of these, or a `kerasft.LoRA`.
 
+        Returns:
+            A report of what trains in each layer group; `str()` gives plain lines, rich prints a table.
+
         Raises:
             OrderError: before `build`.
             ConfigError: nothing is named so.
@@ -294,7 +320,7 @@ class Task:
         resume: str = "auto",
         freeze: Policy | None = None,
         unfreeze: Unfreeze | str | None = None,
-        callbacks: Sequence[keras.callbacks.Callback] = (),
+        callbacks: Any = (),
         columns: Mapping[str, str] | None = None,
         sample_weight: str | None = None,
         on_error: Literal["raise", "skip"] = "raise",
@@ -354,7 +380,17 @@ class Task:
         on_error: Literal["raise", "skip"] = "raise",
         verbose: Verbosity = "auto",
     ) -> dict[str, float]:
-        """Returns the loss and the metrics on data with targets.
+        """Measures on data with targets.
+
+        Args:
+            data: The same as for `finetune`.
+            batch_size: Examples at once; that of the config if None.
+            columns: The task's column name to the data's.
+            on_error: "raise" stops at a bad row, "skip" counts it.
+            verbose: "auto", "bar", "line" or "quiet".
+
+        Returns:
+            "loss" and every scalar metric by name.
 
         Raises:
             OrderError: before `build` or `finetune`.
@@ -383,6 +419,9 @@ class Task:
         Args:
             data: Raw values of the only input (a list), or anything that `finetune` takes, without targets.
             columns: The task's column name to the data's.
+
+        Returns:
+            What `postprocess` returns, as arrays `[rows, ...]` by name.
 
         Raises:
             OrderError: before `build` or `finetune`.
@@ -466,6 +505,9 @@ class Task:
     def save_adapters(self, path: str | Path) -> None:
         """Writes what trains under the present policy (LoRA pairs, their biases, the head) to a small .npz.
 
+        Args:
+            path: A file whose name ends in .npz.
+
         Raises:
             OrderError: before `build`.
         """
@@ -479,7 +521,10 @@ class Task:
         save_checkpoint(Path(path), arrays, state)
 
     def load_adapters(self, path: str | Path) -> None:
-        """Reads what `save_adapters` wrote into a task built from the same config.
+        """Reads what `save_adapters` wrote into a task built from the same config, and freezes the rest.
+
+        Args:
+            path: The file.
 
         Raises:
             OrderError: before `build`.
@@ -543,6 +588,9 @@ def load(run_dir: str | Path, *, checkpoint: str = "best") -> Task:
     Args:
         run_dir: The run folder.
         checkpoint: "best" (the latest, if nothing was validated) or "latest".
+
+    Returns:
+        The task, ready for any verb; `finetune` with the same `run_dir` goes on with the run.
 
     Raises:
         TrainingError: the folder is no run, or holds no readable checkpoint.
