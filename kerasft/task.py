@@ -24,7 +24,8 @@ from kerasft.training.evaluation import Evaluator
 from kerasft.training.examples import Examples, raw_tensors
 from kerasft.training.features import Forward, FrozenPrefix
 from kerasft.training.finetune import finetune
-from kerasft.training.freezing import FreezeReport, Freezing, Policy
+from kerasft.training.freezereport import FreezeReport
+from kerasft.training.freezing import Freezing, Policy
 from kerasft.training.progress import Reporter, Verbosity
 from kerasft.training.run import Run
 from kerasft.training.schedules import Layerwise, Unfreeze

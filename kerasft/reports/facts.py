@@ -13,7 +13,7 @@ from kerasft.training import checkpoint, parse_unfreeze
 
 if TYPE_CHECKING:
     from kerasft.task import Task
-    from kerasft.training.freezing import FreezeReport
+    from kerasft.training.freezereport import FreezeReport
     from kerasft.training.run import Run
     from kerasft.training.schedules import Unfreeze
 

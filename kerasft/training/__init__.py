@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kerasft.training.adapters import LoRA
-    from kerasft.training.freezing import FreezeReport
+    from kerasft.training.freezereport import FreezeReport
     from kerasft.training.schedules import Gradual, Layerwise, Milestones, parse_unfreeze
     from kerasft.training.update import Batch, Update
 
 _HOME = {
     "Batch": "update",
-    "FreezeReport": "freezing",
+    "FreezeReport": "freezereport",
     "Gradual": "schedules",
     "Layerwise": "schedules",
     "LoRA": "adapters",

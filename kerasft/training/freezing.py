@@ -1,4 +1,4 @@
-"""Which weights train: layer groups, freeze policies, and the report of both."""
+"""Which weights train: layer groups and freeze policies."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
-from rich.table import Table
 
 from kerasft import _compat
 from kerasft._suggest import suggestion
 from kerasft.errors import ConfigError
 from kerasft.training.adapters import LoRA
+from kerasft.training.freezereport import FreezeReport, GroupRow
 from kerasft.training.schedules import Layerwise, Unfreeze
 
 Policy = str | int | LoRA | Callable[[keras.Layer], bool] | Sequence[Any]
@@ -26,53 +26,6 @@ _NORMALIZATION = (
     keras.layers.RMSNormalization,
     keras.layers.UnitNormalization,
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class GroupRow:
-    """One line of a `FreezeReport`."""
-
-    group: str
-    layers: int
-    parameters: int
-    trainable: int
-    rate_factor: float
-
-
-@dataclasses.dataclass(frozen=True)
-class FreezeReport:
-    """What trains and what does not, by layer group from input to head."""
-
-    rows: tuple[GroupRow, ...]
-
-    @property
-    def parameters(self) -> int:
-        """All parameters that training could move."""
-        return sum(row.parameters for row in self.rows)
-
-    @property
-    def trainable(self) -> int:
-        """Parameters that training moves."""
-        return sum(row.trainable for row in self.rows)
-
-    def __rich__(self) -> Table:
-        table = Table(title=f"{self.trainable:,} of {self.parameters:,} parameters train")
-        table.add_column("group")
-        for heading in ("layers", "parameters", "trainable", "rate factor"):
-            table.add_column(heading, justify="right")
-        for row in self.rows:
-            factor = f"{row.rate_factor:g}" if row.trainable else "-"
-            table.add_row(row.group, str(row.layers), f"{row.parameters:,}", f"{row.trainable:,}", factor)
-        return table
-
-    def __str__(self) -> str:
-        lines = [f"{'group':<24}{'layers':>7}{'parameters':>14}{'trainable':>14}{'rate factor':>13}"]
-        for row in self.rows:
-            factor = f"{row.rate_factor:g}" if row.trainable else "-"
-            lines.append(
-                f"{row.group:<24}{row.layers:>7}{row.parameters:>14,}{row.trainable:>14,}{factor:>13}"
-            )
-        return "\n".join(lines)
 
 
 @dataclasses.dataclass(frozen=True)
