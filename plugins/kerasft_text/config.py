@@ -13,6 +13,9 @@ Kind = Literal["classification", "multilabel", "regression", "entities"]
 SCRATCH = ("cnn", "bilstm", "gru", "attention", "transformer", "mlp")
 """Encoders that start from random weights and learn their vocabulary from the training data."""
 
+_FROM_SCRATCH = {"training": {"learning_rate": 1e-3, "epochs": 12}, "head": {"dropout": 0.5}}
+_PRETRAINED = {"training": {"learning_rate": 2e-4}, "head": {"dropout": 0.1}}
+
 
 class BackboneConfig(Config):
     """A pretrained encoder."""
@@ -52,7 +55,7 @@ class EmbeddingConfig(Config):
     """Word vectors of an encoder that is trained from scratch."""
 
     dim: int = pydantic.Field(default=128, ge=1, description="Length of a word vector.")
-    dropout: float = pydantic.Field(default=0.2, ge=0, lt=1, description="Dropout rate on word vectors.")
+    dropout: float = pydantic.Field(default=0.3, ge=0, lt=1, description="Dropout rate on word vectors.")
     word_dropout: float = pydantic.Field(
         default=0.0, ge=0, lt=1, description="Chance that a training word is read as unknown."
     )
@@ -92,8 +95,11 @@ class MlpConfig(Config):
 class HeadConfig(Config):
     """What turns the encoding into an answer."""
 
-    dropout: float = pydantic.Field(
-        default=0.1, ge=0, lt=1, description="Dropout rate before the last layer."
+    dropout: float | None = pydantic.Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="Dropout rate before the last layer; null: 0.1 after a pretrained encoder, else 0.5.",
     )
     label_smoothing: float = pydantic.Field(
         default=0.0, ge=0, lt=1, description="Share of the target spread over all classes (classification)."
@@ -193,15 +199,15 @@ class TextConfig(TaskConfig):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _defaults_of_encoder(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or not isinstance(values.get("training", {}), dict):
+        if not isinstance(values, dict):
             return values
         scratch = values.get("encoder", "minilm") in SCRATCH
-        given = values.get("training", {})
-        own: dict[str, Any] = {"learning_rate": 1e-3, "epochs": 12} if scratch else {"learning_rate": 2e-4}
-        return {
-            **values,
-            "training": {**own, **{k: v for k, v in given.items() if v is not None or k not in own}},
-        }
+        for section, own in (_FROM_SCRATCH if scratch else _PRETRAINED).items():
+            given = values.get(section, {})
+            if isinstance(given, dict):
+                given = {key: value for key, value in given.items() if value is not None or key not in own}
+                values = {**values, section: {**own, **given}}
+        return values
 
     @pydantic.model_validator(mode="after")
     def _check_heads(self) -> TextConfig:
