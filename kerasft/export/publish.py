@@ -110,8 +110,11 @@ def _start(target: Path, version: int) -> Publication:
             folder.mkdir()
         except FileExistsError:
             continue
-        lock = os.open(folder, os.O_RDONLY)
-        # Someone who cleans up may have taken the folder for a leftover before it was locked.
+        # Someone who cleans up may take the folder for a leftover before it is locked.
+        try:
+            lock = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:
+            continue
         if _try_lock(lock) and folder.exists():
             return Publication(folder=folder, version=version, _lock=lock)
         os.close(lock)
