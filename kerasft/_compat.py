@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras.src.backend.common import global_state
 from keras.src.layers.layer import CallContext
-from keras.src.models.functional import Functional
+from keras.src.models.functional import Functional, operation_fn
 from keras.src.ops.node import Node
 
 
@@ -102,6 +102,11 @@ def node_first_argument(node: Node) -> Any:
 def fill_arguments(node: Node, values: dict[int, Any]) -> tuple[tuple, dict]:
     """Returns the arguments of a call with each symbolic tensor replaced by `values[id(tensor)]`."""
     return node.arguments.fill_in(values)
+
+
+def call_operation(node: Node, args: tuple, kwargs: dict, *, training: bool) -> Any:
+    """Calls the operation of a node as its model would; the node itself has recorded another `training`."""
+    return operation_fn(node.operation, training=training)(*args, **kwargs)
 
 
 def get_mask(tensor: Any) -> Any:

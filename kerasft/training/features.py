@@ -23,12 +23,12 @@ class _Call:
     inputs: tuple[tuple, ...]
     outputs: tuple[tuple, ...]
 
-    def run(self, values: dict[tuple, Any]) -> None:
+    def run(self, values: dict[tuple, Any], *, training: bool) -> None:
         symbolic = _compat.node_inputs(self.node)
         args, kwargs = _compat.fill_arguments(
             self.node, {id(t): values[key] for t, key in zip(symbolic, self.inputs, strict=True)}
         )
-        results = self.node.operation(*args, **kwargs)
+        results = _compat.call_operation(self.node, args, kwargs, training=training)
         values.update(zip(self.outputs, keras.tree.flatten(results), strict=True))
 
 
@@ -40,7 +40,7 @@ class _Cast:
     inputs: tuple[tuple]
     outputs: tuple[tuple]
 
-    def run(self, values: dict[tuple, Any]) -> None:
+    def run(self, values: dict[tuple, Any], *, training: bool) -> None:
         tensor = values[self.inputs[0]]
         cast = keras.ops.cast(tensor, self.dtype)
         if cast is not tensor and _compat.get_mask(tensor) is not None:
@@ -190,7 +190,7 @@ class FrozenPrefix:
             values[(id(tensor),)] = keras.ops.cast(value, tensor.dtype)
         with _compat.call_context(self._model, training=False):
             for call in self._prefix:
-                call.run(values)
+                call.run(values, training=False)
         frontier: dict[str, tf.Tensor] = {}
         for i, key in enumerate(self._frontier):
             frontier[f"x{i}"] = values[key]
@@ -208,6 +208,6 @@ class FrozenPrefix:
         _compat.clear_losses(self._model)
         with _compat.call_context(self._model, training=training):
             for call in self._suffix:
-                call.run(values)
+                call.run(values, training=training)
         outputs = [values[key] for key in self._output_keys]
         return keras.tree.pack_sequence_as(_compat.output_structure(self._functional), outputs)

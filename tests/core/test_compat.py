@@ -188,6 +188,19 @@ def test_graph_nodes_and_node_inputs_and_node_first_argument_and_fill_arguments(
     assert float(nodes["add"].operation(*args, **kwargs)) == 3.0
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_call_operation(training):
+    inputs = keras.Input((2,))
+    outputs = keras.layers.Dropout(0.5, name="drop")(inputs) * 1.0
+    drop, times = _compat.graph_nodes(keras.Model(inputs, outputs))
+    ones = tf.ones([64, 2])
+    args, kwargs = _compat.fill_arguments(drop, {id(inputs): ones})
+    dropped = _compat.call_operation(drop, args, kwargs, training=training)
+    assert bool(np.any(dropped.numpy() == 0)) == training
+    args, kwargs = _compat.fill_arguments(times, {id(_compat.node_inputs(times)[0]): ones})
+    np.testing.assert_array_equal(_compat.call_operation(times, args, kwargs, training=training), ones)
+
+
 def test_call_count():
     dense, inputs = keras.layers.Dense(2), keras.Input((2,))
     once = dense(inputs)

@@ -253,12 +253,16 @@ def test_unfreezing_and_policy_need_not_be_repeated(tmp_path):
     assert_same(weights_of(task), weights_of(whole))
 
 
-def test_cache_in_the_last_epoch_of_a_resumed_phase_is_that_of_the_whole(tmp_path):
+def test_cache_in_the_last_epoch_of_a_resumed_phase_is_that_of_the_whole(tmp_path, capsys):
     options = {"epochs": 3, "freeze": "backbone", "checkpoint_every": 1}
     whole = train(tmp_path / "whole", task=Nested(seed=1), **options)
     with pytest.raises(Stop):
         train(tmp_path / "half", task=Nested(seed=1), callbacks=[die_at(10)], **options)
-    task = train(tmp_path / "half", task=Nested(seed=1), **options)
+    capsys.readouterr()
+    task = train(tmp_path / "half", task=Nested(seed=1), **options | {"verbose": "line"})
+    said = capsys.readouterr().err
+    assert "at epoch 3, batch 2" in said
+    assert "feature cache on" in said
     assert_same(weights_of(task), weights_of(whole))
 
 

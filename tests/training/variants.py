@@ -183,6 +183,24 @@ class Bags(Words):
         return {group: [model.get_layer(name) for name in members] for group, members in names.items()}
 
 
+class InnerMask(Words):
+    """`Words` with a nested model that was built without a mask and is given one."""
+
+    name = "test-inner-mask"
+
+    def build_model(self):
+        sequence = keras.Input((None, 8))
+        hidden = keras.layers.Dense(8, activation="tanh", name="mix")(sequence)
+        hidden = keras.layers.Dropout(self.config.dropout)(hidden)
+        self.body = keras.Model(sequence, keras.layers.GlobalAveragePooling1D()(hidden), name="body")
+        ids = keras.Input((None,), dtype="int32", name="ids")
+        embedded = keras.layers.Embedding(257, 8, mask_zero=True, name="embed")(ids)
+        return keras.Model(ids, keras.layers.Dense(2, name="head")(self.body(embedded)))
+
+    def layer_groups(self, model):
+        return {name: [model.get_layer(name)] for name in ("embed", "body", "head")}
+
+
 class Disconnected(Points):
     """`Points` with a layer group that the loss does not depend on."""
 
