@@ -27,7 +27,8 @@ _HOMES = {
     "kerasft.export": ("verify",),
     "kerasft.registry": ("TaskInfo", "create", "get", "list_tasks", "register"),
     "kerasft._describe": ("describe",),
-    "kerasft.task": ("Task", "load"),
+    "kerasft.loading": ("load",),
+    "kerasft.task": ("Task",),
     "kerasft.training": ("Gradual", "Layerwise", "LoRA", "Milestones", "Update"),
 }
 _OWNER = {name: module for module, names in _HOMES.items() for name in names}
@@ -90,8 +91,9 @@ if TYPE_CHECKING:
         TrainingError,
     )
     from kerasft.export import verify
+    from kerasft.loading import load
     from kerasft.registry import TaskInfo, create, get, list_tasks, register
-    from kerasft.task import Task, load
+    from kerasft.task import Task
     from kerasft.training import Gradual, Layerwise, LoRA, Milestones, Update
 
 

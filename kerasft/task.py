@@ -14,14 +14,13 @@ import tensorflow as tf
 
 from kerasft import config as configs
 from kerasft.data import Field, Source, open_source
-from kerasft.errors import ConfigError, OrderError, TrainingError
+from kerasft.errors import ConfigError, OrderError
+from kerasft.export.task import export_task
+from kerasft.prediction import Predictor
 from kerasft.training import device
-from kerasft.training.adapters import LoRA, merged
-from kerasft.training.checkpoint import AVERAGE, Checkpoint, model_variables, write_atomically
-from kerasft.training.checkpoint import load as load_checkpoint
-from kerasft.training.checkpoint import save as save_checkpoint
+from kerasft.training.adapterfile import load_adapters, save_adapters
 from kerasft.training.evaluation import Evaluator
-from kerasft.training.examples import Examples, raw_tensors
+from kerasft.training.examples import Examples
 from kerasft.training.features import Forward, FrozenPrefix
 from kerasft.training.finetune import finetune
 from kerasft.training.freezereport import FreezeReport
@@ -29,14 +28,10 @@ from kerasft.training.freezing import Freezing, Policy
 from kerasft.training.progress import Reporter, Verbosity
 from kerasft.training.run import Run
 from kerasft.training.schedules import Layerwise, Unfreeze
-from kerasft.training.state import assign
 from kerasft.training.update import Batch, Update, weighted_mean
 
 if TYPE_CHECKING:
     from kerasft.export import ExportReport
-
-
-_PREDICT_ROWS = 256
 
 
 class Task:
@@ -90,7 +85,7 @@ class Task:
         self.models: dict[str, keras.Model] = {}
         self.forward: Forward | None = None
         self._freezing: Freezing | None = None
-        self._predict: Any = None
+        self._predictor: Predictor | None = None
         self.run: Run | None = None
         self.last_metrics: dict[str, float] = {}
         self.evaluation_metrics: dict[str, keras.metrics.Metric] = {}
@@ -309,7 +304,7 @@ class Task:
             ConfigError: nothing is named so.
         """
         self.freezing.freeze(policy)
-        self._predict = None
+        self._predictor = None
         return self.freezing.report(layerwise=self.layerwise)
 
     def finetune(
@@ -429,25 +424,9 @@ class Task:
             DataError: a bad file or row.
         """
         _ = self.model
-        specs = self.signatures()["serving_default"]
-        if (
-            isinstance(data, (list, tuple))
-            and len(specs) == 1
-            and not (data and isinstance(data[0], Mapping))
-        ):
-            data = {next(iter(specs)): list(data)}
-        fields = tuple(field for field in self.fields() if field.name in specs)
-        source = open_source(data, fields=fields, columns=columns, targets=False)
-        if self._predict is None:
-            self._predict = self._serving_function("serving_default").get_concrete_function(**specs)
-        answers = []
-        for start in range(0, len(source), _PREDICT_ROWS):
-            rows = source.take(np.arange(start, min(start + _PREDICT_ROWS, len(source))))
-            answers.append({k: v.numpy() for k, v in self._predict(**raw_tensors(rows, fields)).items()})
-        per_row = self.row_outputs
-        return {
-            name: _join([answer[name] for answer in answers], name in per_row, name) for name in answers[0]
-        }
+        if self._predictor is None:
+            self._predictor = Predictor(self)
+        return self._predictor.predict(data, columns=columns)
 
     @property
     def row_outputs(self) -> frozenset[str]:
@@ -456,10 +435,9 @@ class Task:
         Raises:
             OrderError: before `predict`.
         """
-        if self._predict is None:
+        if self._predictor is None:
             raise OrderError(f"The task {self.name!r} has not answered anything yet: call predict() first.")
-        outputs = self._predict.structured_outputs.items()
-        return frozenset(name for name, tensor in outputs if tensor.shape[:1] == [None])
+        return self._predictor.row_outputs
 
     def export(self, target: str | Path, *, version: int | None = None, verify: bool = True) -> ExportReport:
         """Writes a SavedModel as the next version under `target`: verified, warm, and only then visible.
@@ -473,33 +451,8 @@ class Task:
             OrderError: before `build` or `finetune`.
             ExportError: a check failed, or the folder cannot be written.
         """
-        from kerasft.export import export_savedmodel
-        from kerasft.reports import model_card
-
         _ = self.model
-        module = tf.Module()
-        module.weights = [weight.value for model in self.models.values() for weight in model.weights]
-        module.resources = self.resources()
-        with merged(list(self.models.values())):
-            signatures = {
-                name: self._serving_function(name).get_concrete_function(**specs)
-                for name, specs in self.signatures().items()
-            }
-            report = export_savedmodel(
-                module,
-                signatures=signatures,
-                target=Path(target),
-                examples=self._warmup_examples(),
-                manifest={"task": self.name, "config": self.dump_config(), "metrics": self.last_metrics},
-                version=version,
-                verify=verify,
-            )
-        outputs = {name: function.structured_outputs for name, function in signatures.items()}
-        card = model_card(self, name=Path(target).name, run=self.run, outputs=outputs).encode(
-            errors="replace"
-        )
-        write_atomically(Path(target) / "README.md", lambda file: file.write(card))
-        return report
+        return export_task(self, Path(target), version=version, verify=verify)
 
     # --------------------------------------------------------------------------------------- Beyond the verbs
 
@@ -512,14 +465,7 @@ class Task:
         Raises:
             OrderError: before `build`.
         """
-        freezing = self.freezing
-        arrays = {f"adapter/{i}": weight.numpy() for i, weight in enumerate(freezing.moving())}
-        state = {
-            "lora": freezing.lora.get_config() if freezing.lora else None,
-            "frozen": freezing.positions(),
-            "weights": len(freezing.group_of()),
-        }
-        save_checkpoint(Path(path), arrays, state)
+        save_adapters(self.freezing, Path(path))
 
     def load_adapters(self, path: str | Path) -> None:
         """Reads what `save_adapters` wrote into a task built from the same config, and freezes the rest.
@@ -531,17 +477,8 @@ class Task:
             OrderError: before `build`.
             TrainingError: the file does not fit the model.
         """
-        freezing, checkpoint = self.freezing, load_checkpoint(Path(path))
-        state = checkpoint.state
-        if "weights" not in state:
-            raise TrainingError(f"{path} is no file of adapters: save_adapters() writes one.")
-        if state["lora"]:
-            self.freeze(LoRA(**state["lora"]))
-        if state["weights"] != len(freezing.group_of()):
-            raise TrainingError(f"{path} was saved from another model or config.")
-        freezing.restore(state["frozen"])
-        self._predict = None
-        assign({f"adapter/{i}": weight for i, weight in enumerate(freezing.moving())}, checkpoint)
+        load_adapters(self.freezing, Path(path))
+        self._predictor = None
 
     def dump_config(self) -> dict[str, Any]:
         """Returns the config as JSON-able values."""
@@ -568,72 +505,6 @@ class Task:
                 f"abstract: {self.name!r} has several models, so it must define serve() and evaluate()"
             )
         return self.forward
-
-    def _serving_function(self, signature: str) -> Any:
-        return tf.function(lambda **inputs: self.serve(inputs, signature=signature), autograph=False)
-
-    def _warmup_examples(self) -> list[tuple[str, dict[str, np.ndarray]]]:
-        rows = self.example()
-        examples = []
-        for name, specs in self.signatures().items():
-            if set(specs) <= set(rows):
-                fields = tuple(field for field in self.fields() if field.name in specs)
-                raw = {k: v.numpy() for k, v in raw_tensors({k: rows[k] for k in specs}, fields).items()}
-                examples += [(name, raw), (name, {k: v[:1] for k, v in raw.items()})]
-        return examples
-
-
-def load(run_dir: str | Path, *, checkpoint: str = "best") -> Task:
-    """Rebuilds the task of a finished or interrupted run: config, assets, freeze state and weights.
-
-    Args:
-        run_dir: The run folder.
-        checkpoint: "best" (the latest, if nothing was validated) or "latest".
-
-    Returns:
-        The task, ready for any verb; `finetune` with the same `run_dir` goes on with the run.
-
-    Raises:
-        TrainingError: the folder is no run, or holds no readable checkpoint.
-        RegistryError: the plugin of its task is not installed.
-    """
-    from kerasft.registry import create
-    from kerasft.training.resume import restore_task
-
-    if checkpoint not in ("best", "latest"):
-        raise ConfigError(f"checkpoint: {checkpoint!r} is neither 'best' nor 'latest'.")
-    run = Run(run_dir)
-    manifest = run.read()
-    task = create(manifest["task"], **manifest["config"])
-    restore_task(task, run, manifest)
-    found: Checkpoint | None = None
-    if checkpoint == "best" and run.checkpoints.best_path.is_file():
-        found = load_checkpoint(run.checkpoints.best_path)
-    else:
-        found = run.checkpoints.latest()
-    if found is None:
-        raise TrainingError(
-            f"{run.folder} holds no checkpoint yet: training stopped before the first was saved."
-        )
-    averages = {k.removeprefix(AVERAGE): v for k, v in found.arrays.items() if k.startswith(AVERAGE)}
-    assign(model_variables(task.models), found._replace(arrays=found.arrays | averages))
-    task.run = run
-    task.last_metrics = {
-        "epoch": found.state["epoch"],
-        **({found.state["monitor"]: found.state["value"]} if "monitor" in found.state else {}),
-    }
-    return task
-
-
-def _join(parts: list[np.ndarray], per_row: bool, name: str) -> np.ndarray:
-    if len(parts) == 1 or not per_row:
-        return parts[0]
-    if name != "row_splits":
-        return np.concatenate(parts)
-    offsets = np.cumsum([0, *(part[-1] for part in parts[:-1])])
-    return np.concatenate(
-        [parts[0][:1], *(part[1:] + offset for part, offset in zip(parts, offsets, strict=True))]
-    )
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from kerasft.errors import ConfigError
 from kerasft.export import layout, verify, warmup
 from kerasft.export.lint import is_made_up
 from kerasft.export.runtime import Model
+from kerasft.prediction import trace
 from kerasft.task import Task
 from kerasft.testing.comparing import describe, first_difference, python_ops
 from kerasft.testing.outcome import Failed, Skipped, require
@@ -61,7 +62,7 @@ def check_outputs(subject: Subject) -> str:
         with subject.doing(
             f"tracing serve() for {signature!r}", advice="postprocess() must return a dict of named tensors"
         ):
-            function = subject.serving(task, signature)
+            function = trace(task, signature)
         outputs = function.structured_outputs
         require(
             isinstance(outputs, dict) and all(isinstance(name, str) for name in outputs),
@@ -111,7 +112,7 @@ def _check_output(what: str, name: str, tensor: Any) -> None:
 def check_batches(subject: Subject) -> str:
     """A row gets the same answer alone as among longer and shorter ones."""
     with subject.doing("tracing serve()"):
-        function = subject.serving(subject.reference.task)
+        function = trace(subject.reference.task, "serving_default")
     request = subject.request
     count = len(subject.example)
     with subject.doing(f"serving {count} rows"):
@@ -182,7 +183,7 @@ def check_precision(subject: Subject) -> str:
         raise Skipped("the task's config does not allow mixed precision") from error
     task = subject.adapted(precision="mixed_float16")
     with subject.doing("tracing serve() in mixed precision"):
-        outputs = subject.serving(task).structured_outputs
+        outputs = trace(task, "serving_default").structured_outputs
     half = [name for name, tensor in outputs.items() if tensor.dtype in (tf.float16, tf.bfloat16)]
     require(
         not half,

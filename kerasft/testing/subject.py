@@ -209,11 +209,6 @@ class Subject:
         """The version folder of an export that is not verified yet."""
         return self.reference.task.export(self.folder / "export", version=1, verify=False).path
 
-    def serving(self, task: Task, signature: str = "serving_default") -> Any:
-        """Returns the concrete function that answers a signature."""
-        specs = task.signatures()[signature]
-        return task._serving_function(signature).get_concrete_function(**specs)
-
     @functools.cached_property
     def request(self) -> dict[str, Any]:
         """The example's rows as a request to serving_default."""

@@ -1,0 +1,55 @@
+"""The verb export: from a task to a published, verified SavedModel with a model card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kerasft.export.report import ExportReport
+from kerasft.export.savedmodel import Example, export_savedmodel
+
+if TYPE_CHECKING:
+    from kerasft.task import Task
+
+
+def export_task(task: Task, target: Path, *, version: int | None, verify: bool) -> ExportReport:
+    """Exports `task`; see `Task.export` for the arguments."""
+    import tensorflow as tf
+
+    from kerasft.prediction import trace
+    from kerasft.reports import model_card
+    from kerasft.training.adapters import merged
+    from kerasft.training.checkpoint import write_atomically
+
+    module = tf.Module()
+    module.weights = [weight.value for model in task.models.values() for weight in model.weights]
+    module.resources = task.resources()
+    with merged(list(task.models.values())):
+        signatures = {name: trace(task, name) for name in task.signatures()}
+        report = export_savedmodel(
+            module,
+            signatures=signatures,
+            target=target,
+            examples=_examples(task),
+            manifest={"task": task.name, "config": task.dump_config(), "metrics": task.last_metrics},
+            version=version,
+            verify=verify,
+        )
+    outputs = {name: function.structured_outputs for name, function in signatures.items()}
+    card = model_card(task, name=target.name, run=task.run, outputs=outputs).encode(errors="replace")
+    write_atomically(target / "README.md", lambda file: file.write(card))
+    return report
+
+
+def _examples(task: Task) -> list[Example]:
+    """Returns requests of all rows at once and of one row, for each signature that the example fits."""
+    from kerasft.training.examples import raw_tensors
+
+    rows = task.example()
+    examples: list[Example] = []
+    for name, specs in task.signatures().items():
+        if set(specs) <= set(rows):
+            fields = tuple(field for field in task.fields() if field.name in specs)
+            raw = {k: v.numpy() for k, v in raw_tensors({k: rows[k] for k in specs}, fields).items()}
+            examples += [(name, raw), (name, {k: v[:1] for k, v in raw.items()})]
+    return examples

@@ -1,0 +1,67 @@
+"""Answers of a task: one graph a signature, the same for `predict` and for the SavedModel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from kerasft.data import open_source
+from kerasft.training.examples import raw_tensors
+
+if TYPE_CHECKING:
+    from kerasft.task import Task
+
+_ROWS = 256
+
+
+def trace(task: Task, signature: str) -> Any:
+    """Returns the concrete function of a signature: raw tensors by name in, named tensors out."""
+    function = tf.function(lambda **inputs: task.serve(inputs, signature=signature), autograph=False)
+    return function.get_concrete_function(**task.signatures()[signature])
+
+
+class Predictor:
+    """Runs the graph of "serving_default" over data of any size.
+
+    Args:
+        task: A built task; adapters added to it later are not seen.
+
+    Attributes:
+        row_outputs: Names of the outputs that have a value for each row; the others stand once for all rows.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._inputs = task.signatures()["serving_default"]
+        self._fields = tuple(field for field in task.fields() if field.name in self._inputs)
+        self._function = trace(task, "serving_default")
+        outputs = self._function.structured_outputs.items()
+        self.row_outputs = frozenset(name for name, tensor in outputs if tensor.shape[:1] == [None])
+
+    def predict(self, data: Any, *, columns: Mapping[str, str] | None) -> dict[str, np.ndarray]:
+        """Answers data in parts; see `Task.predict`."""
+        if self._is_one_column(data):
+            data = {next(iter(self._inputs)): list(data)}
+        source = open_source(data, fields=self._fields, columns=columns, targets=False)
+        answers = []
+        for start in range(0, len(source), _ROWS):
+            rows = source.take(np.arange(start, min(start + _ROWS, len(source))))
+            outputs = self._function(**raw_tensors(rows, self._fields))
+            answers.append({name: tensor.numpy() for name, tensor in outputs.items()})
+        return {name: self._join(name, [answer[name] for answer in answers]) for name in answers[0]}
+
+    def _is_one_column(self, data: Any) -> bool:
+        rows_by_name = bool(data) and isinstance(data, (list, tuple)) and isinstance(data[0], Mapping)
+        return isinstance(data, (list, tuple)) and len(self._inputs) == 1 and not rows_by_name
+
+    def _join(self, name: str, parts: list[np.ndarray]) -> np.ndarray:
+        if len(parts) == 1 or name not in self.row_outputs:
+            return parts[0]
+        if name != "row_splits":
+            return np.concatenate(parts)
+        offsets = np.cumsum([0, *(part[-1] for part in parts[:-1])])
+        return np.concatenate(
+            [parts[0][:1], *(part[1:] + offset for part, offset in zip(parts, offsets, strict=True))]
+        )
