@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import tensorflow as tf
 
 from kerasft.data import open_source
+from kerasft.errors import DataError
 from kerasft.training.examples import raw_tensors
+from kerasft.training.progress import Reporter
 
 if TYPE_CHECKING:
     from kerasft.task import Task
@@ -34,22 +37,48 @@ class Predictor:
     """
 
     def __init__(self, task: Task) -> None:
+        self._task = task
         self._inputs = task.signatures()["serving_default"]
         self._fields = tuple(field for field in task.fields() if field.name in self._inputs)
+        # An input may be missing from data that has other columns for `Task.request` to make it from.
+        others = (field for field in task.fields() if field.name not in self._inputs and not field.target)
+        self._read = self._fields + tuple(dataclasses.replace(field, required=False) for field in others)
         self._function = trace(task, "serving_default")
         outputs = self._function.structured_outputs.items()
         self.row_outputs = frozenset(name for name, tensor in outputs if tensor.shape[:1] == [None])
 
-    def predict(self, data: Any, *, columns: Mapping[str, str] | None) -> dict[str, np.ndarray]:
+    def predict(
+        self,
+        data: Any,
+        *,
+        columns: Mapping[str, str] | None,
+        on_error: Literal["raise", "skip"],
+        reporter: Reporter,
+    ) -> dict[str, np.ndarray]:
         """Answers data in parts; see `Task.predict`."""
         if self._is_one_column(data):
             data = {next(iter(self._inputs)): list(data)}
-        source = open_source(data, fields=self._fields, columns=columns, targets=False)
+        source = open_source(
+            data,
+            fields=self._read,
+            columns=columns,
+            targets=False,
+            on_error=on_error,
+            default_splits=("test",),
+        )
+        for note in source.notes:
+            reporter.say(note)
         answers = []
-        for start in range(0, len(source), _ROWS):
-            rows = source.take(np.arange(start, min(start + _ROWS, len(source))))
-            outputs = self._function(**raw_tensors(rows, self._fields))
-            answers.append({name: tensor.numpy() for name, tensor in outputs.items()})
+        with reporter.bar("predicting", total=len(source)) as bar:
+            for start in range(0, len(source), _ROWS):
+                end = min(start + _ROWS, len(source))
+                inputs = self._task.request(source.take(np.arange(start, end)))
+                for name in self._inputs:
+                    if name not in inputs:
+                        raise DataError(f"{source.name} has no column for {name!r}, which predict() needs.")
+                outputs = self._function(**raw_tensors(inputs, self._fields))
+                answers.append({name: tensor.numpy() for name, tensor in outputs.items()})
+                bar.update(end)
         return {name: self._join(name, [answer[name] for answer in answers]) for name in answers[0]}
 
     def _is_one_column(self, data: Any) -> bool:

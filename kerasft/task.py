@@ -198,6 +198,16 @@ class Task:
             f"abstract: {type(self).__name__}.postprocess() must return a dict of named tensors"
         )
 
+    def request(self, rows: dict[str, Any]) -> dict[str, Any]:
+        """Turns rows of data into the inputs of "serving_default", for `predict`.
+
+        The default takes the columns of these names; override it where data may come in another layout.
+
+        Args:
+            rows: Column to a list of values, of the fields that are no targets and that the data has.
+        """
+        return {name: rows[name] for name in self.signatures()["serving_default"] if name in rows}
+
     def serve(self, inputs: dict[str, Any], *, signature: str) -> dict[str, Any]:
         """Answers a request of a signature; the default is preprocess, model, postprocess."""
         features = self.preprocess(inputs)
@@ -395,8 +405,10 @@ class Task:
         self._built_forward()
         reporter = Reporter(verbose=verbose)
         source = open_source(
-            data, fields=self.fields(), columns=columns, on_error=on_error, default_split="test"
+            data, fields=self.fields(), columns=columns, on_error=on_error, default_splits=("test",)
         )
+        for note in source.notes:
+            reporter.say(note)
         with reporter.bar("encoding", total=len(source)) as bar:
             examples = Examples(task=self, source=source, targets=True, progress=bar.update)
         self.evaluation_metrics = self.metrics()
@@ -405,7 +417,14 @@ class Task:
                 examples, batch_size=batch_size or self.config.training.batch_size, progress=bar.update
             )
 
-    def predict(self, data: Any, *, columns: Mapping[str, str] | None = None) -> dict[str, np.ndarray]:
+    def predict(
+        self,
+        data: Any,
+        *,
+        columns: Mapping[str, str] | None = None,
+        on_error: Literal["raise", "skip"] = "raise",
+        verbose: Verbosity = "auto",
+    ) -> dict[str, np.ndarray]:
         """Returns what the SavedModel would answer: output name to array.
 
         Large data goes through the model in parts: outputs whose first dimension is unknown are joined,
@@ -415,6 +434,8 @@ class Task:
         Args:
             data: Raw values of the only input (a list), or anything that `finetune` takes, without targets.
             columns: The task's column name to the data's.
+            on_error: "raise" stops at a bad row, "skip" leaves it without an answer and counts it.
+            verbose: "auto", "bar", "line" or "quiet".
 
         Returns:
             What `postprocess` returns, as arrays `[rows, ...]` by name.
@@ -426,7 +447,9 @@ class Task:
         _ = self.model
         if self._predictor is None:
             self._predictor = Predictor(self)
-        return self._predictor.predict(data, columns=columns)
+        return self._predictor.predict(
+            data, columns=columns, on_error=on_error, reporter=Reporter(verbose=verbose)
+        )
 
     @property
     def row_outputs(self) -> frozenset[str]:

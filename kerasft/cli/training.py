@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -126,7 +127,8 @@ def _run(plan: dict[str, Any], config: dict[str, Any], *, as_json: bool) -> None
     task = kerasft.create(plan["task"], **config)
     reading: dict[str, Any] = {"columns": plan.get("columns"), "on_error": plan.get("on_error", "raise")}
     if plan.get("test"):
-        open_source(plan["test"], fields=task.fields(), **reading)  # better now than after hours of training
+        # Better now than after hours of training.
+        open_source(plan["test"], fields=task.fields(), default_splits=("test",), **reading)
     history = task.finetune(
         plan["data"],
         validation_data=_validation(plan.get("validation")),
@@ -182,11 +184,11 @@ def parse_freeze(text: str | int | None) -> Any:
 
 
 def _validation(value: str | float | None) -> str | float | None:
+    """Reads what `--validation` was given: a number of rows, a share of them, or a source."""
     if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
+        for number in (int, float):
+            with contextlib.suppress(ValueError):
+                return number(value)
     return value
 
 

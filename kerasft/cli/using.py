@@ -51,23 +51,28 @@ def predict(
     ] = None,
     checkpoint: Checkpoint = "best",
     columns: Columns = None,
+    on_error: OnError = None,
 ) -> None:
     """Print one JSON object of named outputs for each input, in order."""
     if bool(text) == bool(data):
         raise ConfigError("predict needs either --text or --data, for example --text 'what a film'")
+    if out is not None:
+        if out.is_dir():
+            raise ConfigError(f"--out {out} is a folder; name a file, for example {out / 'answers.jsonl'}")
+        out.parent.mkdir(parents=True, exist_ok=True)
     with answering(only_json=True):
         import_tensorflow()
         import kerasft
+        from kerasft.training.checkpoint import write_atomically
 
         task = kerasft.load(run, checkpoint=checkpoint)
-        answers = task.predict(text or data, columns=pairs(columns or []))
+        reading: dict[str, Any] = {"columns": pairs(columns or []), "on_error": on_error or "raise"}
+        answers = task.predict(text or data, **reading)
         lines = (json.dumps(plain(row), ensure_ascii=False) for row in rows(answers, task.row_outputs))
         if out is None:
             print_lines(lines)
             return
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with out.open("w", encoding="utf-8") as stream:
-            stream.writelines(f"{line}\n" for line in lines)
+        write_atomically(out, lambda file: file.writelines(f"{line}\n".encode() for line in lines))
 
 
 def rows(answers: Mapping[str, Any], per_row: Collection[str]) -> Iterator[dict[str, Any]]:

@@ -53,6 +53,7 @@ def match_columns(
     columns = dict(columns or {})
     _check_choice(where, found, columns)
     layouts = sorted(layouts, key=lambda layout: -sum(field.name in columns for field in layout))
+    header = "; is the first line a header?" if where.lower().endswith((".csv", ".tsv", ".gz")) else ""
     missing: list[list[Field]] = []
     for guess in (False, True):
         for layout in layouts:
@@ -62,13 +63,14 @@ def match_columns(
             if not absent:
                 fields = tuple(field for field in layout if field.name in mapping)
                 _check_shared(where, mapping)
+                if header and len(notes) == len(fields):
+                    notes.append(f"{where}: no column has a name that is known{header}")
                 return fields, mapping, notes
             if guess:
                 missing.append(absent)
     wanted = " or ".join(" and ".join(repr(field.name) for field in absent) for absent in missing)
     example = missing[0][0].name
     hint = _nearest(example, found) or (found[0] if found else "...")
-    header = "; is the first line a header?" if where.lower().endswith((".csv", ".tsv", ".gz")) else ""
     raise DataError(
         f"{where} has no column for {wanted}; the columns are {_listed(found)}: "
         f'name it with columns={{"{example}": "{hint}"}}{header}'

@@ -33,7 +33,7 @@ def open_source(
     targets: bool = True,
     on_error: OnError = "raise",
     alternatives: Sequence[Sequence[Field]] = (),
-    default_split: str = "train",
+    default_splits: Sequence[str] = ("train",),
     batched: bool | None = None,
     delimiter: str | None = None,
     quoting: Quoting = "auto",
@@ -55,7 +55,7 @@ def open_source(
         targets: Whether to read the target fields; `False` for data without labels.
         on_error: `"raise"` names the first bad row; `"skip"` leaves bad rows out and counts them.
         alternatives: Other sets of fields, of which one is read when `fields` does not fit the columns.
-        default_split: The split of a `tfds:` address that names none.
+        default_splits: Of a `tfds:` address that names no split, the first of these that it has.
         batched: Whether an element of a `tf.data.Dataset` is a batch; by default seen from the shapes.
         delimiter: Of a table; by default what the extension says, unless the header shows another.
         quoting: Of a table: `"csv"` (cells may be quoted as in RFC 4180), `"none"` (quotes are text), or
@@ -84,7 +84,7 @@ def open_source(
         chosen = {name: column for name, column in chosen.items() if name in read}
     if isinstance(data, Source):
         return _check_source(data, layouts)
-    records = _records(data, layouts, chosen, default_split, batched, delimiter, quoting)
+    records = _records(data, layouts, chosen, default_splits, batched, delimiter, quoting)
     found, mapping, notes = match_columns(
         records.name, records.columns, layouts, columns=chosen, sample=records.head
     )
@@ -95,13 +95,13 @@ def _records(
     data: Any,
     layouts: Sequence[tuple[Field, ...]],
     columns: Mapping[str, str],
-    default_split: str,
+    default_splits: Sequence[str],
     batched: bool | None,
     delimiter: str | None,
     quoting: Quoting,
 ) -> Records:
     if isinstance(data, str) and data.startswith(PREFIX):
-        return tfds_records(data, default_split=default_split)
+        return tfds_records(data, default_splits=default_splits)
     if isinstance(data, (str, os.PathLike)):
         return file_records(data, delimiter=delimiter, quoting=quoting)
     if is_dataset(data):

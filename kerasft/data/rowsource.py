@@ -88,6 +88,9 @@ class RecordSource(Source):
         self._class_field(name, *CLASS_KINDS)
         return self._tallies[name].counts()
 
+    def classes(self, name: str) -> tuple[str, ...]:
+        return tuple(self.class_counts(name))
+
     def codes(self, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
         self._class_field(name, "label")
         return self._tallies[name].codes()
@@ -179,6 +182,9 @@ class Subset(Source):
                 for item in class_items(field, value):
                     counts[item] += 1
         return {label: count for label, count in counts.items() if count or field.classes is not None}
+
+    def classes(self, name: str) -> tuple[str, ...]:
+        return self._parent.classes(name)
 
     def codes(self, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
         codes, classes = self._parent.codes(name)

@@ -82,6 +82,16 @@ class Source(ABC):
         """
 
     @abstractmethod
+    def classes(self, name: str) -> tuple[str, ...]:
+        """Returns the classes of a field in the order of `class_counts`; a subset has those of the whole.
+
+        So a task learns every class even when all rows of one are held out.
+
+        Raises:
+            DataError: There is no such field, or it has no classes.
+        """
+
+    @abstractmethod
     def codes(self, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
         """Returns the class of every row of a "label" field as numbers, without reading a row.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,12 @@ PREFIX = "tfds:"
 _PATTERN = re.compile(r"tfds:(?P<name>[^\[\]\s]+)(?:\[(?P<split>.+)\])?")
 
 
-def tfds_records(address: str, *, default_split: str) -> SpilledRecords:
+def tfds_records(address: str, *, default_splits: Sequence[str]) -> SpilledRecords:
     """Opens a dataset of TensorFlow Datasets, preparing it on first use.
 
     Args:
         address: `tfds:name`, `tfds:name/config:version[split]`; a split may be cut as in `train[:10%]`.
-        default_split: The split when the address names none.
+        default_splits: Where the address names no split, the first of these that the dataset has.
 
     Raises:
         DataError: tensorflow-datasets is not installed, or the dataset or its split cannot be opened.
@@ -37,10 +37,12 @@ def tfds_records(address: str, *, default_split: str) -> SpilledRecords:
             f"{address} needs tensorflow-datasets, which cannot be imported ({error}); "
             f"install it with: pip install 'kerasft[data]'"
         ) from error
-    name, split = match["name"], match["split"] or default_split
+    name, split = match["name"], match["split"] or default_splits[0]
     builder = _builder(tensorflow_datasets, address, name)
     try:
         builder.download_and_prepare()
+        if match["split"] is None:
+            split = next((name for name in default_splits if name in builder.info.splits), split)
         dataset = builder.as_dataset(split=split, shuffle_files=False)
     except Exception as error:
         known = ", ".join(getattr(builder.info, "splits", None) or {})

@@ -63,7 +63,7 @@ def write_atomically(path: Path, write: Any) -> None:
     except OSError as error:
         raise TrainingError(
             f"{path} could not be written ({error.strerror or error}); what was saved before is intact. "
-            "Free some space or choose another run folder, then go on with resume='auto'."
+            "Free some space or choose another folder; a run goes on with resume='auto'."
         ) from error
     finally:
         beside.unlink(missing_ok=True)

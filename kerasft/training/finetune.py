@@ -48,14 +48,16 @@ def finetune(
     """Trains `task`; see `Task.finetune` for the arguments."""
     callbacks, unfreeze = flatten(callbacks), parse_unfreeze(unfreeze)
     run = Run(run_dir) if run_dir is not None else None
+    if run is not None:
+        run.check_writable()
     before = Resume.decide(run, resume)
     if before is not None:
         unfreeze = before.prepare(task, freeze=freeze, unfreeze=unfreeze)
     source, validation, label = _open(
         task, data, validation_data, columns=columns, sample_weight=sample_weight, on_error=on_error
     )
-    if source.skipped:
-        reporter.say(f"skipped {source.skipped} bad rows, for example: {source.skip_examples[0]}")
+    for note in dict.fromkeys([*source.notes, *(validation.notes if validation else ())]):
+        reporter.say(note)
     balance = describe_balance(source, label) if label is not None else None
     if balance is not None:
         reporter.say(balance.table())
@@ -109,13 +111,20 @@ def _open(
         source = open_source(data, fields=with_weight, columns=all_columns, on_error=on_error)
     else:
         source = open_source(data, fields=fields, columns=columns, on_error=on_error)
+    held_out = None
+    is_share = isinstance(validation_data, (int, float)) and not isinstance(validation_data, bool)
+    if is_share:
+        source, held_out = split(source, validation_data, seed=task.config.seed, stratify=label)
     if not task.models:
-        task.adapt(source)
-    if validation_data is None:
-        return source, None, label
-    if isinstance(validation_data, (int, float)) and not isinstance(validation_data, bool):
-        return (*split(source, validation_data, seed=task.config.seed, stratify=label), label)
-    held_out = open_source(validation_data, fields=task.fields(), columns=columns, on_error=on_error)
+        task.adapt(source)  # of the rows held out it sees the classes only
+    if validation_data is not None and not is_share:
+        held_out = open_source(
+            validation_data,
+            fields=task.fields(),
+            columns=columns,
+            on_error=on_error,
+            default_splits=("validation", "test"),
+        )
     return source, held_out, label
 
 

@@ -116,11 +116,15 @@ class Resume:
             )
 
     def restore(self, task: Task, state: TrainingState) -> str:
-        """Reads the latest checkpoint into `state`; returns a sentence about where it goes on."""
+        """Reads the latest checkpoint into `state`; returns a sentence about where it goes on, if it does."""
         self._run.write({**self.manifest, "config": task.dump_config()})
         checkpoint = self._run.checkpoints.latest()
         if checkpoint is not None:
             state.restore(checkpoint)
+        if state.stopped:
+            return f"{self._run.folder} is complete: a callback ended it after epoch {state.epoch}"
+        if state.epoch >= task.config.training.epochs:
+            return f"{self._run.folder} is complete: it has {state.epoch} epochs; more go on from there"
         return f"resuming {self._run.folder} at epoch {state.epoch + 1}, batch {state.batch + 1}"
 
     def _adopt_config(self, task: Task) -> None:

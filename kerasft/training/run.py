@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from kerasft.errors import TrainingError
 from kerasft.training.checkpoint import CheckpointFolder, to_json, write_atomically
 
 _MANIFEST = "run.json"
+_KEYS = ("task", "config", "frozen", "lora", "freeze", "unfreeze", "data")
 
 
 class Run:
@@ -44,6 +46,22 @@ class Run:
         """The HTML report."""
         return self.folder / "report.html"
 
+    def check_writable(self) -> None:
+        """Finds out, before hours of work rely on it, whether the folder can be made and written.
+
+        Raises:
+            TrainingError: it cannot.
+        """
+        place = self.folder.absolute()
+        while not place.exists():
+            place = place.parent
+        try:
+            tempfile.TemporaryFile(dir=place).close()
+        except OSError as error:
+            raise TrainingError(
+                f"{self.folder} cannot hold a run ({error.strerror or error}): choose another folder."
+            ) from error
+
     def exists(self) -> bool:
         """Whether the folder holds a run."""
         return (self.folder / _MANIFEST).is_file()
@@ -62,9 +80,13 @@ class Run:
         if not path.is_file():
             raise TrainingError(f"{self.folder} is not a run: there is no {_MANIFEST} in it.")
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            manifest = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise TrainingError(f"{path} is not valid JSON ({error}).") from error
+        missing = [key for key in _KEYS if not isinstance(manifest, dict) or key not in manifest]
+        if missing:
+            raise TrainingError(f"{path} is not the manifest of a run: it has no {missing[0]!r}.")
+        return manifest
 
     def write(self, manifest: Mapping[str, Any]) -> None:
         """Writes run.json."""

@@ -133,6 +133,9 @@ class Text(kerasft.Task):
     def loss(self, batch: Batch, outputs: Any) -> tf.Tensor:
         return self.kind.loss(batch, outputs)
 
+    def request(self, rows: dict[str, Any]) -> dict[str, Any]:
+        return self.kind.request(rows)
+
     def metrics(self) -> dict[str, keras.metrics.Metric]:
         return self.kind.metrics()
 

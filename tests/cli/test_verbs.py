@@ -45,6 +45,25 @@ class TestFinetune:
         assert found["test"] is None
         assert kerasft.load(tmp_path / "run").config.seed == 5
 
+    def test_a_whole_number_of_validation_rows(self, cli, data, tmp_path) -> None:
+        answer = cli(
+            *("finetune", "tinymood", "--data", data / "train.jsonl", "--validation", 12),
+            *("--run", tmp_path / "run", "--epochs", 1),
+        )
+        assert "val accuracy" in answer.err
+        assert re.search(r"48", answer.err)
+
+    def test_what_was_guessed_or_skipped_is_said(self, cli, tmp_path) -> None:
+        rows = [json.dumps({"text": f"film {i}", "verdict": ("good", "bad")[i % 2]}) for i in range(12)]
+        (tmp_path / "d.jsonl").write_text("\n".join([*rows, '{"text": "", "verdict": "good"}']))
+        arguments = ("--data", tmp_path / "d.jsonl", "--on-error", "skip")
+        said = cli("finetune", "tinymood", *arguments, "--run", tmp_path / "run", "--epochs", 1).err
+        evaluated = cli("evaluate", tmp_path / "run", *arguments).err
+        for err in (said, evaluated):
+            assert "read the column 'verdict' as 'label'" in err
+            assert "skipped 1 of 13 rows, the first:" in err
+            assert "d.jsonl, line 13" in err
+
     def test_flags_win_over_the_recipe_and_the_recipe_over_defaults(self, cli, data, tmp_path) -> None:
         recipe = tmp_path / "r.yaml"
         recipe.write_text(
@@ -202,6 +221,21 @@ class TestEvaluateAndPredict:
         answers = [json.loads(line)["label"] for line in out.read_text().splitlines()]
         labels = [json.loads(line)["label"] for line in (data / "test.jsonl").read_text().splitlines()]
         assert answers == labels
+
+    def test_predict_leaves_out_bad_rows_when_asked_to(self, cli, run, tmp_path) -> None:
+        data = tmp_path / "some.jsonl"
+        data.write_text('{"text": "superb film"}\n{"text": ""}\n{"text": "dull film"}\n')
+        assert "some.jsonl, line 2" in sentence(cli("predict", run, "--data", data, code=2))
+        answer = cli("predict", run, "--data", data, "--on-error", "skip")
+        assert [json.loads(line)["label"] for line in answer.out.splitlines()] == ["good", "bad"]
+        assert "skipped 1 of 3 rows" in answer.err
+
+    def test_a_place_for_answers_that_cannot_be_written_is_named(self, cli, run, tmp_path) -> None:
+        (tmp_path / "file").write_text("kept")
+        for out in (tmp_path, tmp_path / "file" / "below.jsonl"):
+            said = sentence(cli("predict", run, "--text", "superb film", "--out", out, code=2))
+            assert str(tmp_path) in said
+        assert (tmp_path / "file").read_text() == "kept"
 
     @pytest.mark.parametrize("arguments", [[], ["--text", "a", "--data", "b"]])
     def test_predict_needs_one_source(self, cli, tmp_path, arguments) -> None:

@@ -47,6 +47,7 @@ def test_the_only_columns_that_fit_are_guessed_and_noted(write):
     assert set(source.notes) == {
         "d.csv: read the column 'wie' as 'label', the only one that fits",
         "d.csv: read the column 'was' as 'text', the only one that fits",
+        "d.csv: no column has a name that is known; is the first line a header?",
     }
 
 
@@ -116,6 +117,14 @@ def test_an_optional_field_may_be_absent(write):
     fold = Field(name="fold", kind="id", required=False)
     assert opened(write, "text,label", "a,b", fields=(TEXT, LABEL, fold)).columns == ("text", "label")
     assert opened(write, "text,label,fold", "a,b,3", fields=(TEXT, LABEL, fold)).take([0])["fold"] == ["3"]
+
+
+def test_a_first_line_read_as_a_header_is_noted(write):
+    rows = [f"the film was number {i},{'good' if i % 2 else 'bad'}" for i in range(8)]
+    guessed = opened(write, "what a film,good", *rows)
+    assert len(guessed) == 8
+    assert guessed.notes[-1].endswith("no column has a name that is known; is the first line a header?")
+    assert not any("header" in note for note in opened(write, "text,verdict", *rows).notes)
 
 
 def test_a_file_without_a_header_is_explained(write):

@@ -130,6 +130,8 @@ def test_subsets_count_list_valued_classes():
     assert part.class_counts("genres") == {"y": 1}
     assert part.class_counts("spans") == {}
     assert part.class_counts("tags") == {"O": 1}
+    assert part.classes("genres") == source.classes("genres") == ("x", "y")
+    assert part.subset([0]).classes("tags") == ("B", "O")
     with pytest.raises(DataError, match="'genres' is a labels and has no such classes"):
         source.codes("genres")
 

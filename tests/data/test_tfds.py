@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+import kerasft
 from kerasft.data import Field, open_source
 from kerasft.errors import DataError
 
@@ -33,12 +34,19 @@ def test_classes_come_under_their_names(tfds):
 
 def test_the_split_may_be_left_out_or_cut(tfds):
     assert open_source("tfds:imdb_reviews", fields=FIELDS).name == "tfds:imdb_reviews[train]"
-    source = open_source("tfds:imdb_reviews", fields=FIELDS, default_split="test")
-    assert source.name == "tfds:imdb_reviews[test]"
     assert open_source("tfds:imdb_reviews/plain_text:1.0.0[train[:50%]]", fields=FIELDS).columns == (
         "text",
         "label",
     )
+
+
+def test_the_first_default_split_that_there_is_is_taken(monkeypatch, tmp_path):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    builder = tfds.testing.DummyDataset(data_dir=tmp_path)
+    monkeypatch.setattr(tfds, "builder", lambda name: builder)
+    fields = [Field(name="id", kind="number")]
+    for splits in (("validation", "train"), ("train", "validation")):
+        assert open_source("tfds:dummy", fields=fields, default_splits=splits).name == "tfds:dummy[train]"
 
 
 def test_sequences_of_classes_are_named_too(tfds):
@@ -82,3 +90,11 @@ def test_a_dataset_that_cannot_be_prepared_is_named(monkeypatch):
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
     with pytest.raises(DataError, match=r"tfds:imdb_reviews\[train\] cannot be opened \(no network\)"):
         open_source("tfds:imdb_reviews", fields=FIELDS)
+
+
+def test_validation_is_not_the_training_split(tfds):
+    task = kerasft.create("text", encoder="mlp", labels=["neg", "pos"], training={"epochs": 1})
+    with pytest.raises(DataError, match=r"tfds:mnist\[validation\] has no column for 'text'"):
+        task.finetune("tfds:imdb_reviews", validation_data="tfds:mnist", verbose="quiet")
+    with pytest.raises(DataError, match=r"tfds:mnist\[train\] has no column for 'text'"):
+        task.finetune("tfds:mnist", verbose="quiet")

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.metrics import f1_score
 
+import kerasft
 from kerasft.data import open_source
 from kerasft.errors import DataError
 from kerasft.training.examples import raw_tensors
@@ -19,6 +20,8 @@ from kerasft_text.config import TextConfig
 from kerasft_text.kinds.entities import Entities
 from kerasft_text.metrics import SpanF1
 from kerasft_text.tokenization import WordTokenizer
+
+from .conftest import TINY
 
 NAMES = ("person", "place")
 TAGS = ("O", *(f"{prefix}-{name}" for name in NAMES for prefix in "BI"))
@@ -190,6 +193,23 @@ def test_data_that_cannot_be_used(write_rows: Any, row: dict[str, Any], problem:
     source = open_source(write_rows([row, row]), fields=kind.fields())
     with pytest.raises(DataError, match=problem):
         kind.adapt(source)
+
+
+def test_files_of_tokens_are_answered(write_rows: Any) -> None:
+    rows = [
+        {"tokens": ["in", "Oslo"], "tags": ["O", "B-w"]},
+        {"tokens": ["Rome", "is"], "tags": ["B-w", "O"]},
+    ]
+    path = write_rows(rows * 4)
+    task = kerasft.create("text", kind="entities", encoder="cnn", **TINY)
+    task.finetune(path, epochs=1, verbose="quiet")
+    found, expected = task.predict(path), task.predict(["in Oslo", "Rome is"] * 4)
+    assert {name: value.tolist() for name, value in found.items()} == {
+        name: value.tolist() for name, value in expected.items()
+    }
+    other = write_rows([{"number": 1}], "b.jsonl")
+    with pytest.raises(DataError, match="tokens and tags, or text and entities"):
+        task.predict(other)
 
 
 def test_bilou_reads_as_bio() -> None:

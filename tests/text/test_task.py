@@ -67,6 +67,11 @@ def test_a_loaded_run_answers_the_same(trained: tuple[Any, Path, Path]) -> None:
     assert flat(kerasft.load(run, checkpoint="latest").predict(texts)) == flat(task.predict(texts))
 
 
+def test_it_answers_the_data_that_it_was_trained_on(trained: tuple[Any, Path, Path]) -> None:
+    task, _, data = trained
+    assert flat(task.predict(data, verbose="quiet")) == flat(task.predict(task.example()["text"]))
+
+
 def test_an_answer_does_not_depend_on_its_neighbours(trained: tuple[Any, Path, Path]) -> None:
     task = trained[0]
     texts = task.example()["text"]

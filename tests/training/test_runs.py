@@ -194,6 +194,19 @@ def test_finished_run_is_left_as_it_is(copied):
     assert_same(weights_of(task), weights_of(kerasft.load(copied, checkpoint="latest")))
 
 
+def test_a_complete_run_says_so(copied, capsys):
+    train(copied, task=Nested(seed=1), validation_data=HELD_OUT, verbose="line")
+    assert f"{copied} is complete: it has 2 epochs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_else(tmp_path, place):
+    (tmp_path / "file").write_text("a file")
+    with pytest.raises(TrainingError, match=r"cannot hold a run .*: choose another folder"):
+        train(tmp_path / place, data="no such data.jsonl")
+    assert (tmp_path / "file").read_text() == "a file"
+
+
 class LearningConfig(PointsConfig):
     """Leaves open how many hidden units there are."""
 
@@ -230,6 +243,12 @@ def test_what_the_run_learned_is_taken_over(tmp_path):
     assert task.config.model_dump() == kerasft.load(tmp_path).config.model_dump()
     with pytest.raises(TrainingError, match=r"was trained with units=4, not 5"):
         train(tmp_path, task=Learning(seed=1, units=5))
+
+
+def test_held_out_rows_teach_nothing(tmp_path):
+    """The width that this task learns is the number of its training rows by eight."""
+    task = train(None, task=Learning(seed=1), validation_data=0.25)
+    assert task.config.units == 3
 
 
 def test_run_without_a_checkpoint_starts_anew_with_pretrained_weights_and_any_config(tmp_path):
@@ -370,6 +389,13 @@ def test_broken_manifest_is_one_clear_error(copied):
     (copied / "run.json").write_text('{"task": ')
     with pytest.raises(TrainingError, match=r"run.json is not valid JSON"):
         train(copied, task=Nested(seed=1))
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"task": "test-nested"}'])
+def test_manifest_of_something_else_is_one_clear_error(copied, content):
+    (copied / "run.json").write_text(content)
+    with pytest.raises(TrainingError, match=r"run\.json is not the manifest of a run: it has no '"):
+        kerasft.load(copied)
 
 
 def test_checkpoint_of_another_model_is_refused(copied):

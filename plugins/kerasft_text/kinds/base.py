@@ -114,6 +114,10 @@ class Kind:
         """Returns the texts among the raw columns, string [batch]."""
         return raw["text"]
 
+    def request(self, rows: dict[str, Any]) -> dict[str, Any]:
+        """Returns the texts of rows of data, as clients send them."""
+        return {"text": rows["text"]}
+
     def features(self, encoding: Encoding) -> dict[str, Any]:
         """Returns what the answer needs beyond the token ids."""
         return {}

@@ -25,7 +25,7 @@ class Classification(Kind):
 
     def adapt(self, source: Source) -> None:
         if self.names is None:
-            self.names = tuple(source.class_counts("label"))
+            self.names = source.classes("label")
         if len(self.names) < 2:
             raise DataError(
                 f"{source.name} has only one label, {self.names[0]!r}; a classifier needs examples of two."

@@ -70,21 +70,21 @@ class Entities(Kind):
         return super().texts(source)
 
     def adapt(self, source: Source) -> None:
+        if not ({"tokens", "tags"} <= set(source.columns) or {"text", "entities"} <= set(source.columns)):
+            raise DataError(_no_columns(source.columns))
         if self.names is not None:
             return
         if {"tokens", "tags"} <= set(source.columns):
-            counts = source.class_counts("tags")
-            wrong = [tag for tag in counts if tag != "O" and (tag[1:2] != "-" or tag[0] not in _PREFIXES)]
+            tags = source.classes("tags")
+            wrong = [tag for tag in tags if tag != "O" and (tag[1:2] != "-" or tag[0] not in _PREFIXES)]
             if wrong:
                 raise DataError(
                     f'{source.name} has the tag "{wrong[0]}"; tags are "O", "B-type" and "I-type" (BILOU and '
                     "BIOES work too)."
                 )
-            names = {tag[2:] for tag in counts if tag != "O"}
-        elif {"text", "entities"} <= set(source.columns):
-            names = set(source.class_counts("entities"))
+            names = {tag[2:] for tag in tags if tag != "O"}
         else:
-            raise DataError(_no_columns(source.columns))
+            names = set(source.classes("entities"))
         if not names:
             raise DataError(f"{source.name} marks no entity at all; there is nothing to learn.")
         self.names = tuple(sorted(names))
@@ -106,6 +106,13 @@ class Entities(Kind):
         if "text" in raw:
             return raw["text"]
         raise DataError(_no_columns(tuple(raw)))
+
+    def request(self, rows: dict[str, Any]) -> dict[str, Any]:
+        if "tokens" in rows:
+            return {"text": [" ".join(tokens) for tokens in rows["tokens"]]}
+        if "text" in rows:
+            return {"text": rows["text"]}
+        raise DataError(_no_columns(tuple(rows)))
 
     def features(self, encoding: Encoding) -> dict[str, Any]:
         words, first = encoding.words, encoding.first_token

@@ -29,7 +29,7 @@ class MultiLabel(Kind):
 
     def adapt(self, source: Source) -> None:
         if self.names is None:
-            self.names = tuple(source.class_counts("labels"))
+            self.names = source.classes("labels")
 
     def targets(self, raw: dict[str, Any], encoding: Encoding) -> dict[str, Any]:
         labels = raw["labels"]
