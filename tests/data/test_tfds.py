@@ -20,6 +20,16 @@ def tfds():
         yield tfds
 
 
+def test_the_first_default_split_that_there_is_is_taken(monkeypatch, tmp_path):
+    # Comes first in this file: mock data has every split.
+    tfds = pytest.importorskip("tensorflow_datasets")
+    builder = tfds.testing.DummyDataset(data_dir=tmp_path)
+    monkeypatch.setattr(tfds, "builder", lambda name: builder)
+    fields = [Field(name="id", kind="number")]
+    for splits in (("validation", "train"), ("train", "validation")):
+        assert open_source("tfds:dummy", fields=fields, default_splits=splits).name == "tfds:dummy[train]"
+
+
 def test_classes_come_under_their_names(tfds):
     source = open_source("tfds:imdb_reviews[test]", fields=FIELDS)
     assert source.name == "tfds:imdb_reviews[test]"
@@ -38,15 +48,6 @@ def test_the_split_may_be_left_out_or_cut(tfds):
         "text",
         "label",
     )
-
-
-def test_the_first_default_split_that_there_is_is_taken(monkeypatch, tmp_path):
-    tfds = pytest.importorskip("tensorflow_datasets")
-    builder = tfds.testing.DummyDataset(data_dir=tmp_path)
-    monkeypatch.setattr(tfds, "builder", lambda name: builder)
-    fields = [Field(name="id", kind="number")]
-    for splits in (("validation", "train"), ("train", "validation")):
-        assert open_source("tfds:dummy", fields=fields, default_splits=splits).name == "tfds:dummy[train]"
 
 
 def test_sequences_of_classes_are_named_too(tfds):
