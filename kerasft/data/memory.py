@@ -148,7 +148,7 @@ class SpilledRecords:
 
 
 def column_records(columns: Mapping[Any, Any], *, name: str) -> ColumnRecords:
-    """Makes records of a dict of lists or arrays.
+    """Makes records of a dict of lists, arrays or pandas Series.
 
     Raises:
         DataError: A column is no sequence, or the lengths differ.
@@ -156,14 +156,10 @@ def column_records(columns: Mapping[Any, Any], *, name: str) -> ColumnRecords:
     sizes: dict[str, int] = {}
     makers: dict[str, Callable[[], Sequence[Any]]] = {}
     for key, values in columns.items():
-        if (
-            isinstance(values, (str, bytes))
-            or not hasattr(values, "__len__")
-            or not hasattr(values, "__getitem__")
-        ):
+        if not _is_column(values):
             raise DataError(f"{name}: the column {str(key)!r} holds {show(values)}; give a list or an array")
         sizes[str(key)] = len(values)
-        makers[str(key)] = partial(_same, values)
+        makers[str(key)] = partial(_pandas_values if is_pandas(values) else _same, values)
     if len(set(sizes.values())) > 1:
         lengths = ", ".join(f"{key!r} {size}" for key, size in sizes.items())
         raise DataError(
@@ -182,15 +178,37 @@ def frame_records(frame: Any, *, name: str = "the DataFrame") -> ColumnRecords:
         twice = frame.columns[frame.columns.duplicated()][0]
         raise DataError(f"{name} repeats the column {show(twice)}; give every column its own name")
 
-    def maker(column: Any) -> Callable[[], Sequence[Any]]:
-        series = frame[column]
-        return lambda: series.astype(object).where(series.notna(), None).tolist()
+    makers = {str(column): partial(_pandas_values, series) for column, series in frame.items()}
+    return ColumnRecords(makers, size=len(frame), name=name)
 
-    return ColumnRecords({str(column): maker(column) for column in frame.columns}, size=len(frame), name=name)
+
+def is_pandas(data: Any) -> bool:
+    """Whether this is a DataFrame, a Series or the like, without importing pandas."""
+    return any(cls.__module__.partition(".")[0] == "pandas" for cls in type(data).__mro__)
+
+
+def is_frame(data: Any) -> bool:
+    """Whether this is a pandas DataFrame."""
+    return is_pandas(data) and hasattr(data, "columns")
+
+
+def _is_column(values: Any) -> bool:
+    if isinstance(values, (str, bytes, Mapping)) or is_frame(values):
+        return False
+    return hasattr(values, "__len__") and hasattr(values, "__getitem__")
 
 
 def _same(values: Sequence[Any]) -> Sequence[Any]:
     return values
+
+
+def _pandas_values(values: Any) -> Sequence[Any]:
+    # A Series looks up the labels of its index, and rows are read by position.
+    import pandas
+
+    series = pandas.Series(values)
+    found: list[Any] = series.astype(object).where(series.notna(), None).tolist()
+    return found
 
 
 def update_digest(digest: Any, value: Any) -> None:

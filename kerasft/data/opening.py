@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kerasft.data.files import file_records
-from kerasft.data.memory import RowRecords, column_records, frame_records
+from kerasft.data.memory import RowRecords, column_records, frame_records, is_frame, is_pandas
 from kerasft.data.names import match_columns
 from kerasft.data.records import Records
 from kerasft.data.rowsource import OnError, RecordSource
@@ -46,7 +46,8 @@ def open_source(
             - a path to a .jsonl, .tsv or .csv file (also .gz), in UTF-8; tables start with a header;
             - `"tfds:name[split]"`;
             - a dict of lists or arrays, a list of dicts, a pandas DataFrame, a tuple `(x, y)` of arrays,
-              lists or dicts of them, or just the values of the only input field as a list or array;
+              lists, dicts of them or DataFrames, or just the values of the only input field; wherever an
+              array can stand, a pandas Series can, and is read by position, whatever its index;
             - a finite `tf.data.Dataset` of dicts or of tuples (x, y), batched or not;
             - `Records` of a plugin's own, or a `Source`, which is returned as it is.
         fields: What to read.
@@ -112,7 +113,7 @@ def _records(
             name_parts=lambda parts: _name_parts("the tf.data.Dataset", parts, layouts[0]),
             batched=batched,
         )
-    if type(data).__module__.split(".")[0] == "pandas" and hasattr(data, "columns"):
+    if is_frame(data):
         return frame_records(data)
     if isinstance(data, Mapping):
         return column_records(data, name=_ARRAYS)
@@ -120,7 +121,7 @@ def _records(
         return column_records(_name_parts(_ARRAYS, data, layouts[0]), name=_ARRAYS)
     if isinstance(data, list) and data and isinstance(data[0], Mapping):
         return RowRecords(data, name=_LIST)
-    if isinstance(data, (list, np.ndarray)):
+    if isinstance(data, (list, np.ndarray)) or is_pandas(data):
         return column_records(_name_parts(_LIST, (data,), layouts[0]), name=_LIST)
     if all(hasattr(data, part) for part in ("columns", "head", "scan", "read", "where", "digest")):
         records: Records = data
@@ -132,14 +133,14 @@ def _records(
 
 
 def _name_parts(where: str, parts: Sequence[Any], fields: Sequence[Field]) -> dict[str, Any]:
-    """Columns of (x,), (x, y) or (x, y, sample_weight); x and y may be dicts of columns."""
+    """Columns of (x,), (x, y) or (x, y, sample_weight); x and y may be dicts of columns or DataFrames."""
     if not 1 <= len(parts) <= 3:
         raise DataError(f"{where}: a tuple of {len(parts)} parts is no (x,), (x, y) or (x, y, sample_weight)")
     columns: dict[str, Any] = {}
     for part, target in zip(parts[:2], (False, True), strict=False):
         names = [field.name for field in fields if field.target == target and field.required]
-        if isinstance(part, Mapping):
-            columns.update(part)
+        if isinstance(part, Mapping) or is_frame(part):
+            columns.update(part.items())
         elif len(names) == 1:
             columns[names[0]] = part
         elif names or not target:

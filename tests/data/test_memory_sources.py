@@ -53,6 +53,7 @@ def test_sample_weights_are_the_third_part():
         ({"text": [], "label": []}, "the arrays has no rows"),
         ([], "the list has no "),
         ((1, 2, 3, 4), "a tuple of 4 parts"),
+        ({"text": {0: "a"}, "label": [1]}, "the column 'text' holds {0: 'a'}; give a list or an array"),
         (5, r"5 \(int\) is no data that can be opened; give a path"),
         ([{"text": "a"}, {"text": "b"}], "the list has no column for 'label'"),
     ],
@@ -102,6 +103,36 @@ def test_pandas():
     frame.columns = ["text", "label", "text"]
     with pytest.raises(DataError, match="repeats the column 'text'"):
         open_source(frame, fields=FIELDS)
+
+
+@pytest.mark.parametrize("index", [[5, 3, 0, 1], [1, 0, 3, 2], list("dbca"), [7, 7, 7, 7]], ids=str)
+@pytest.mark.parametrize(
+    "pick",
+    [
+        lambda frame: {"text": frame["text"], "label": frame["label"]},
+        lambda frame: (frame["text"], frame["label"]),
+        lambda frame: (frame["text"], frame["label"].to_numpy()),
+        lambda frame: (frame["text"].tolist(), frame["label"]),
+        lambda frame: (frame[["text"]], frame["label"]),
+    ],
+    ids=["dict", "two Series", "Series and array", "list and Series", "frame and Series"],
+)
+def test_series_are_read_by_position_whatever_their_index(pick, index):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"text": list("abcd"), "label": [3, 1, 3, 2]}, index=index)
+    source = open_source(pick(frame), fields=FIELDS)
+    assert source.take([3, 0, 1]) == {"text": ["d", "a", "b"], "label": ["2", "3", "1"]}
+    codes, classes = source.codes("label")
+    assert [classes[code] for code in codes] == source.take(range(4))["label"] == ["3", "1", "3", "2"]
+    assert source.subset([2, 3]).take([0])["text"] == ["c"]
+
+
+def test_a_series_alone_is_the_only_input():
+    pandas = pytest.importorskip("pandas")
+    texts = pandas.Series(["good", "bad", None], index=[2, 0, 1])
+    assert open_source(texts[:2], fields=FIELDS, targets=False).take([1]) == {"text": ["bad"]}
+    with pytest.raises(DataError, match="the list, row 2: column 'text' has no value"):
+        open_source(texts, fields=FIELDS, targets=False)
 
 
 def test_pandas_integers_that_became_floats_keep_their_names():
