@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--into", type=Path, default=Path(), help="where runs/ and saved_models/ are")
     options = parser.parse_args()
     started = time.monotonic()
-    console = Console()
+    console = Console(markup=False)
 
     console.rule("1. fine-tune")
     import_tensorflow()

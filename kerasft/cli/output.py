@@ -74,11 +74,14 @@ def plain(value: Any) -> Any:
 
 
 def print_rich(*renderables: Any) -> None:
-    """Prints tables and plain text on standard output, wide enough for tables when it is not a terminal."""
+    """Prints tables and plain text on standard output, wide enough for tables when it is not a terminal.
+
+    What stands in brackets is text: a label, a type such as `tuple[int, ...]`, `tfds:name[train]`.
+    """
     from rich.console import Console
     from rich.text import Text
 
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = _WIDTH_ELSEWHERE
     for renderable in renderables:

@@ -42,14 +42,16 @@ class Balance:
     def table(self) -> Table:
         """Returns a rich table; of many classes only the most and the least frequent."""
         from rich.table import Table
+        from rich.text import Text
 
-        table = Table(title=self._title())
-        table.add_column(self.field)
+        # Names of the user are Text: in a string, "[INST]" would be markup.
+        table = Table(title=Text(self._title(), style="table.title"))
+        table.add_column(Text(self.field))
         table.add_column("rows" if self._is_per_row() else "count", justify="right")
         table.add_column("share", justify="right")
         table.add_column("")
         for name, count, share, bar in self._lines():
-            table.add_row(name, count, share, bar)
+            table.add_row(Text(name), count, share, bar)
         return table
 
     def __str__(self) -> str:

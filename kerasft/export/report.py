@@ -92,17 +92,19 @@ class VerifyReport:
 
     def __rich__(self) -> Table:
         from rich.box import SIMPLE
-        from rich.markup import escape
         from rich.table import Table
+        from rich.text import Text
 
         styles = {"ok": "green", "FAILED": "bold red", "skipped": "dim"}
         verdict = "verified" if self.ok else "not fit to serve"
-        table = Table(title=f"{escape(str(self.path))}: {verdict}", title_justify="left", box=SIMPLE)
+        table = Table(
+            title=Text(f"{self.path}: {verdict}", style="table.title"), title_justify="left", box=SIMPLE
+        )
         for column in ("", "check", "detail"):
             table.add_column(column, overflow="fold")
         for check in self.checks:
-            style = styles[check.state]
-            table.add_row(f"[{style}]{check.state}[/{style}]", CHECKS[check.name], escape(check.detail))
+            state = Text(check.state, style=styles[check.state])
+            table.add_row(state, CHECKS[check.name], Text(check.detail))
         return table
 
 

@@ -83,13 +83,13 @@ class CheckReport:
 
     def __rich__(self) -> Table:
         from rich.box import SIMPLE
-        from rich.markup import escape
         from rich.table import Table
+        from rich.text import Text
 
-        table = Table(title=escape(self._verdict()), title_justify="left", box=SIMPLE)
+        table = Table(title=Text(self._verdict(), style="table.title"), title_justify="left", box=SIMPLE)
         for column in ("", "check", "detail"):
             table.add_column(column, overflow="fold")
         for check in self.checks:
-            style = _STYLES[check.state]
-            table.add_row(f"[{style}]{check.state}[/{style}]", check.name, escape(check.detail))
+            state = Text(check.state, style=_STYLES[check.state])
+            table.add_row(state, Text(check.name), Text(check.detail))
         return table

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from rich.table import Table
+from rich.text import Text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +57,8 @@ class FreezeReport:
             table.add_column(heading, justify="right")
         for row in self.rows:
             factor = f"{row.rate_factor:g}" if row.trainable else "-"
-            table.add_row(row.group, str(row.layers), f"{row.parameters:,}", f"{row.trainable:,}", factor)
+            numbers = (str(row.layers), f"{row.parameters:,}", f"{row.trainable:,}", factor)
+            table.add_row(Text(row.group), *numbers)
         return table
 
     def __str__(self) -> str:

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from kerasft.errors import ConfigError
 
@@ -49,7 +50,7 @@ class Reporter:
         if self.verbose == "quiet":
             return
         if isinstance(message, str):
-            self.console.print(message, highlight=False, markup=False, soft_wrap=True)
+            self.console.print(Text(message), soft_wrap=True)
         else:
             self.console.print(message)
 
@@ -68,12 +69,12 @@ class Bar:
 
     def __init__(self, description: str, *, total: int, unit: str, console: Console, visible: bool) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[speed]}"),
+            TextColumn("{task.fields[speed]}", markup=False),
             TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[logs]}"),
+            TextColumn("{task.fields[logs]}", markup=False),
             console=console,
             disable=not visible,
             refresh_per_second=4,

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
+from rich.table import Table
 
-from kerasft.cli.output import answering, plain, print_json
+from kerasft.cli.output import answering, plain, print_json, print_rich
 from kerasft.cli.quiet import quiet_import
 from kerasft.cli.using import rows
+from kerasft.data.balance import Balance
+from kerasft.export.report import Check, VerifyReport
+from kerasft.reports import ClassScores
+from kerasft.testing.report import CheckReport
+from kerasft.training.freezereport import FreezeReport, GroupRow
+from kerasft.training.progress import Reporter
+
+MARKUP = "[red] [/INST] x[train] :cat:"
+CHECK = Check(name="graph", ok=True, detail=MARKUP)
 
 
 def test_with_json_everything_else_goes_to_standard_error(capfd) -> None:
@@ -48,6 +61,41 @@ def test_arrays_bytes_and_odd_numbers_become_plain() -> None:
         "c": float("inf"),
     }
     assert plain(value) == {"a": [[1.5, None]], "b": ["\u4f60", "\ufffd"], "3": 4, "c": None}
+
+
+@pytest.mark.parametrize(
+    ("renderable", "times"),
+    [
+        (Balance(source=MARKUP, field="x", rows=1, counts={MARKUP: 1}).table(), 2),
+        (FreezeReport((GroupRow(MARKUP, 1, 1, 1, 1.0),)), 1),
+        (VerifyReport(path=Path(MARKUP), checks=(CHECK,)), 2),
+        (CheckReport(task=MARKUP, checks=(CHECK,)), 2),
+        (ClassScores.of_matrix([MARKUP], [[1]]), 1),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_report_prints_what_looks_like_markup_as_it_is(renderable, times) -> None:
+    console = Console(width=200, file=io.StringIO())
+    console.print(renderable)
+    assert console.file.getvalue().count(MARKUP) == times
+
+
+def test_an_answer_prints_what_looks_like_markup_as_it_is(capsys) -> None:
+    table = Table(title=MARKUP)
+    table.add_column(MARKUP)
+    table.add_row(MARKUP)
+    print_rich(MARKUP, table)
+    assert capsys.readouterr().out.count(MARKUP) == 4
+
+
+def test_progress_shows_what_looks_like_markup_as_it_is() -> None:
+    console = Console(width=160, file=io.StringIO(), force_terminal=True, color_system=None)
+    reporter = Reporter(verbose="bar", console=console)
+    reporter.say(MARKUP)
+    with reporter.bar(MARKUP, total=1, unit=MARKUP) as bar:
+        bar.update(1, lambda: {MARKUP: 0.5})
+    assert MARKUP in console.file.getvalue().splitlines()[0]
+    assert f"{MARKUP} 0.5000" in console.file.getvalue()
 
 
 def test_quiet_import_drops_chatter_and_keeps_the_rest(capfd) -> None:

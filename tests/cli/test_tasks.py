@@ -76,6 +76,7 @@ class TestDescribe:
             "Rows of the embedding table",
             "training.epochs",
             "text: string[None]",
+            "dict[str, float] | balanced | null",
         ):
             assert text in out
 
