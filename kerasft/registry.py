@@ -103,10 +103,10 @@ def get(name: str) -> type[Task]:
         raise RegistryError(_unknown(name, {*_registered, *offered}))
     offer = _only(name, offered[name])
     try:
-        loaded = offer.load()
+        loaded = _load(offer)
         if name not in _registered:
             _add(name, loaded, where=offer.value)
-    except Exception as error:  # a plugin may fail in any way; all of them are reported alike
+    except (Exception, SystemExit) as error:  # a plugin may fail in any way; all of them are reported alike
         remedy = offer.remedy if isinstance(error, ModuleNotFoundError) else ""
         _failed[name] = f"{type(error).__name__}: {error}{remedy}"
         raise RegistryError(
@@ -177,6 +177,17 @@ def where(name: str) -> str:
     """Returns `module:line` of a registered task's class."""
     get(name)
     return _registered[name].where
+
+
+def _load(offer: _discovery.Offer) -> object:
+    before = dict(_registered)
+    try:
+        return offer.load()
+    except BaseException:
+        # A module that registered tasks and then failed is not there: what it registered is half made.
+        _registered.clear()
+        _registered.update(before)
+        raise
 
 
 def _add(name: str, cls: Any, *, where: str) -> None:

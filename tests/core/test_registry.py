@@ -190,6 +190,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
         made.write("lacking", lambda text: "import a_package_that_nobody_has\n" + text),
         made.write("broken", lambda text: text + "\ndef (:\n"),
         made.write("raising", lambda text: 'raise RuntimeError("no licence key")\n' + text),
+        made.write("late", lambda text: text + '\nraise RuntimeError("no GPU")\n'),
+        made.write("leaving", lambda text: text + '\nraise SystemExit("bye")\n'),
         made.write("silent", lambda text: text.replace('register("silent")', 'register("another")')),
     )
     return made
@@ -222,7 +224,26 @@ class TestInstalledPlugins:
         assert found["mood"]["where"].startswith("kerasft_mood.task:")
         assert "RuntimeError: no licence key" in found["raising"]["error"]
         assert 'registered twice: as "another"' in found["silent"]["error"]
-        assert {found[name]["status"] for name in ("raising", "silent", "lacking", "broken")} == {"broken"}
+        assert "RuntimeError: no GPU" in found["late"]["error"]
+        assert "SystemExit: bye" in found["leaving"]["error"]
+        bad = ("raising", "late", "leaving", "silent", "lacking", "broken")
+        assert {found[name]["status"] for name in bad} == {"broken"}
+
+    @pytest.mark.parametrize("name", ["late", "leaving"])
+    def test_a_plugin_that_fails_after_it_registered_is_not_there(
+        self, environment: Environment, name: str
+    ) -> None:
+        code = (
+            "import kerasft\n"
+            "for _ in range(2):\n"
+            f"    try: kerasft.get({name!r})\n"
+            "    except kerasft.RegistryError as error: print(error)\n"
+            f"print({{info.name: info.status for info in kerasft.list_tasks()}}[{name!r}])\n"
+        )
+        first, second, status = environment.run("-c", code).stdout.splitlines()
+        assert f"cannot be imported from kerasft_{name}.task:" in first
+        assert second == first
+        assert status == "broken"
 
     def test_a_good_plugin_works_beside_broken_ones(self, environment: Environment) -> None:
         code = (
