@@ -17,7 +17,7 @@ class Broken:
 
 
 class Records(Protocol):
-    """Records under a number, counted from 0 in the order of the origin; blank lines are no records.
+    """Records under a number, counted from 0 in the order of the origin; lines without a cell are none.
 
     A plugin with a format of its own (an image folder, say) implements this and passes it to `open_source`.
     """

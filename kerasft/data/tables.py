@@ -13,7 +13,14 @@ import numpy as np
 
 from kerasft.data.offsets import Offsets
 from kerasft.data.records import Broken
-from kerasft.data.textfiles import BOM, FileRecords, PlainTable, broken_utf8, wrong_width
+from kerasft.data.textfiles import (
+    BOM,
+    FileRecords,
+    PlainTable,
+    broken_utf8,
+    without_last_blanks,
+    wrong_width,
+)
 from kerasft.data.values import show
 from kerasft.errors import DataError
 
@@ -70,7 +77,7 @@ class QuotedTable(FileRecords):
         self._delimiter = delimiter
         # The limit of the csv module is one for the whole process, and too low for long documents.
         csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_CELL))
-        feed = _Lines(self._file, self._start)
+        feed = self._lines(self._start)
         try:
             header = next(csv.reader(feed, delimiter=delimiter, strict=True), [])
         except csv.Error as error:
@@ -83,7 +90,7 @@ class QuotedTable(FileRecords):
     def scan(self, columns: Sequence[str]) -> Iterator[Sequence[Any] | Broken]:
         pick, width = self._pick(columns), len(self.columns)
         self._offsets = Offsets()
-        feed = _Lines(self._file, self._start)
+        feed = self._lines(self._start)
         reader = csv.reader(feed, delimiter=self._delimiter, strict=True)
         while True:
             begin, problem = feed.at, None
@@ -94,10 +101,10 @@ class QuotedTable(FileRecords):
             except csv.Error as error:
                 # A stray quote may have swallowed good rows: go on at the next line.
                 problem = _unreadable(error)
-                feed = _Lines(self._file, begin).skip_line()
+                feed = self._lines(begin).skip_line()
                 reader = csv.reader(feed, delimiter=self._delimiter, strict=True)
             else:
-                if not row or (width > 1 and not row[0] and not any(row)):
+                if not row and width > 1:
                     continue
             self._offsets.append(begin, feed.at - begin)
             if feed.broken is not None and problem is None:
@@ -107,11 +114,15 @@ class QuotedTable(FileRecords):
     def read(self, numbers: np.ndarray, columns: Sequence[str]) -> Iterator[Sequence[Any] | Broken]:
         return map(self._pick(columns), csv.reader(self._texts(numbers), delimiter=self._delimiter))
 
+    def _lines(self, at: int) -> _Lines:
+        return _Lines(self._file, at, self._delimiter.encode())
+
     def _pick(self, columns: Sequence[str]) -> Callable[[list[str]], Sequence[Any] | Broken]:
         places = [self.columns.index(column) for column in columns]
         width, delimiter = len(self.columns), self._delimiter
 
         def pick(row: list[str]) -> Sequence[Any] | Broken:
+            row = row or [""]  # the csv module finds no cell on a blank line
             if len(row) != width:
                 return wrong_width(len(row), width, delimiter)
             return [row[place] for place in places]
@@ -122,14 +133,15 @@ class QuotedTable(FileRecords):
 class _Lines:
     """The decoded lines of an open file, and how far they came."""
 
-    def __init__(self, file: BinaryIO, at: int) -> None:
+    def __init__(self, file: BinaryIO, at: int, delimiter: bytes) -> None:
         file.seek(at)
         self.at = at
         self.broken: Broken | None = None
         self._file = file
+        self._delimiter = delimiter
 
     def __iter__(self) -> Iterator[str]:
-        for line in self._file:
+        for line in without_last_blanks(self._file, self._delimiter):
             self.at += len(line)
             try:
                 text = line.decode()

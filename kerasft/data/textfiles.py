@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -81,11 +81,7 @@ class LineRecords(FileRecords):
         pick = self._pick(columns)
         self._offsets = Offsets()
         self._file.seek(self._start)
-        at = self._start
-        for line in self._file:
-            begin, at = at, at + len(line)
-            if line.isspace():
-                continue
+        for begin, line in self._rows():
             self._offsets.append(begin, len(line))
             try:
                 text = line.decode()
@@ -96,6 +92,14 @@ class LineRecords(FileRecords):
 
     def read(self, numbers: np.ndarray, columns: Sequence[str]) -> Iterator[Sequence[Any] | Broken]:
         return map(self._pick(columns), self._texts(numbers))
+
+    def _rows(self) -> Iterator[tuple[int, bytes]]:
+        """The lines that are records, and where they begin."""
+        at = self._start
+        for line in self._file:
+            if not line.isspace():
+                yield at, line
+            at += len(line)
 
 
 class JsonLines(LineRecords):
@@ -137,6 +141,13 @@ class PlainTable(LineRecords):
         super().__init__(path, name=name)
         self.columns, self._delimiter, self._start = columns, delimiter, start
 
+    def _rows(self) -> Iterator[tuple[int, bytes]]:
+        at, mark, every = self._start, self._delimiter.encode(), len(self.columns) == 1
+        for line in without_last_blanks(self._file, mark):
+            if every or not is_blank(line, mark):
+                yield at, line
+            at += len(line)
+
     def _pick(self, columns: Sequence[str]) -> Callable[[str], Sequence[Any] | Broken]:
         places = [self.columns.index(column) for column in columns]
         width, delimiter = len(self.columns), self._delimiter
@@ -148,6 +159,24 @@ class PlainTable(LineRecords):
             return [cells[place] for place in places]
 
         return pick
+
+
+def is_blank(line: bytes, delimiter: bytes) -> bool:
+    """Whether a line of a table has nothing on it; one with delimiters is a row of empty cells."""
+    return line.isspace() and delimiter not in line
+
+
+def without_last_blanks(lines: Iterable[bytes], delimiter: bytes) -> Iterator[bytes]:
+    """Leaves out the blank lines at the end of a table: they are no rows even where one column is all."""
+    held: list[bytes] = []
+    for line in lines:
+        if is_blank(line, delimiter):
+            held.append(line)
+            continue
+        if held:
+            yield from held
+            held.clear()
+        yield line
 
 
 def wrong_width(cells: int, width: int, delimiter: str) -> Broken:

@@ -58,7 +58,7 @@ def test_an_unknown_extension_names_the_known_ones(write):
         ("d.tsv", "\n \n", "d.tsv is empty"),
         ("d.csv", "text,label\n", "d.csv has no rows"),
         ("d.tsv", "text\tlabel", "d.tsv has no rows"),
-        ("d.csv", "text,label\n\n,\n\n", "d.csv has no rows"),
+        ("d.csv", "text,label\n\n \n\n", "d.csv has no rows"),
         ("d.csv", "text,label,text\na,b,c\n", "the header repeats the column 'text'"),
         ("d.tsv", "text\tlabel\tlabel\na\tb\tc\n", "the header repeats the column 'label'"),
         ("d.csv", '"text,label\na,b\n', "line 1: the header cannot be read"),
@@ -100,6 +100,39 @@ def test_bom_line_ends_and_blank_lines(write, name, bom, end, last):
         lines.insert(2, "")
     got = read(write(name, bom + end.join(lines) + end * last))
     assert got == {"text": [text for text, _ in rows], "label": ["x", "y"]}
+
+
+@pytest.mark.parametrize("name", ["d.csv", "d.tsv"])
+@pytest.mark.parametrize("quoting", ["csv", "none"])
+def test_a_row_of_empty_cells_is_a_row(write, name, quoting):
+    mark = "," if name == "d.csv" else "\t"
+    path = write(name, f"text{mark}note\na{mark}x\n\n{mark}\nb{mark}y\n{mark}\n")
+    with pytest.raises(DataError, match=rf"{name}, line 4: column 'text' is empty; fill it in"):
+        open_source(path, fields=FIELDS[:1], quoting=quoting)
+    source = open_source(path, fields=FIELDS[:1], quoting=quoting, on_error="skip")
+    assert (source.skipped, source.take([0, 1])["text"]) == (2, ["a", "b"])
+    fields = (Field(name="text", default="nothing"),)
+    source = open_source(path, fields=fields, quoting=quoting)
+    assert source.take(range(4))["text"] == ["a", "nothing", "b", "nothing"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("quoting", ["csv", "none"])
+def test_a_blank_line_between_the_rows_of_one_column_is_an_empty_text(write, quoting, end):
+    path = write("d.csv", end.join(["text", "a", "", "b", "", ""]))
+    with pytest.raises(DataError, match=r"d\.csv, line 3: column 'text' is empty; fill it in"):
+        open_source(path, fields=FIELDS[:1], quoting=quoting)
+    source = open_source(path, fields=FIELDS[:1], quoting=quoting, on_error="skip")
+    assert (source.skipped, source.take([1, 0])["text"], source.where(1)) == (1, ["b", "a"], "d.csv, line 4")
+    source = open_source(path, fields=(Field(name="text", default="nothing"),), quoting=quoting)
+    assert source.take([2, 1, 0])["text"] == ["b", "nothing", "a"]
+
+
+@pytest.mark.parametrize("name", ["d.csv", "d.tsv"])
+def test_blank_lines_at_the_end_are_no_rows(write, name):
+    with pytest.raises(DataError, match=f"{name} has no rows"):
+        open_source(write(name, "text\n\n \r\n"), fields=FIELDS[:1])
+    assert len(open_source(write(name, "text\na\n\n\n"), fields=FIELDS[:1])) == 1
 
 
 def test_csv_cells_with_quotes_delimiters_and_line_breaks(write):
