@@ -20,12 +20,21 @@ def suggestion(word: str, choices: Iterable[str], *, noun: str) -> str:
         >>> suggestion("zzz", ["epochs", "seed"], noun="keys")
         'valid keys: epochs, seed'
     """
+    choices = set(choices)
+    near = nearest(word, choices)
+    return f'did you mean "{near}"?' if near is not None else valid(choices, noun=noun)
+
+
+def nearest(word: str, choices: Iterable[str]) -> str | None:
+    """Returns the choice that is spelled most like a word, or None."""
     choices = sorted(set(choices))
     near = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
     if not near:
-        near = [choice for choice in choices if choice.lower() == word.lower()][:1]
-    if near:
-        return f'did you mean "{near[0]}"?'
-    if not choices:
-        return f"there are no valid {noun}"
-    return f"valid {noun}: {', '.join(choices)}"
+        near = [choice for choice in choices if choice.lower() == word.lower()]
+    return near[0] if near else None
+
+
+def valid(choices: Iterable[str], *, noun: str) -> str:
+    """Returns the list of choices, for the end of a sentence."""
+    choices = sorted(set(choices))
+    return f"valid {noun}: {', '.join(choices)}" if choices else f"there are no valid {noun}"

@@ -6,14 +6,14 @@ import difflib
 import reprlib
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import pydantic
 from pydantic.fields import FieldInfo
 
-from kerasft._suggest import suggestion
+from kerasft._suggest import nearest, valid
 from kerasft.errors import ConfigError
 
 C = TypeVar("C", bound=pydantic.BaseModel)
@@ -101,7 +101,7 @@ def _problems(
     config_class: type[pydantic.BaseModel], error: pydantic.ValidationError, lines: Mapping[str, int]
 ) -> Iterator[str]:
     keys = [field.key for field in config_fields(config_class)]
-    seen: set[str] = set()
+    found: dict[str, list[str]] = {}  # start of a sentence to the reasons that end it
     for problem in error.errors(include_url=False):
         path = [str(part) for part in problem["loc"]]
         owner, known = _resolve(config_class, path)
@@ -109,17 +109,11 @@ def _problems(
         at = f"line {lines[key]}: " if key in lines else ""
         kind, value, context = problem["type"], problem.get("input"), problem.get("ctx", {})
         if kind == "extra_forbidden":
-            name = known[-1]
             siblings = [".".join([*known[:-1], sibling]) for sibling in (owner.model_fields if owner else ())]
-            elsewhere = [k for k in keys if k.rsplit(".", 1)[-1] == name and k not in siblings]
-            near = difflib.get_close_matches(key, siblings, n=1, cutoff=0.6)
-            if elsewhere and not near:
-                hint = f'did you mean "{elsewhere[0]}"?'
-            else:
-                hint = suggestion(key, siblings, noun="keys")
-            sentence = f'{at}unknown key "{key}" (value {reprlib.repr(value)}): {hint}'
+            hint = _meant(known[-1], siblings, keys)
+            found.setdefault(f'{at}unknown key "{key}" (value {reprlib.repr(value)}): {hint}', [])
         elif kind == "missing":
-            sentence = f'{at}key "{key}" is missing and has no default'
+            found.setdefault(f'{at}key "{key}" is missing and has no default', [])
         else:
             reason = problem["msg"]
             for prefix in ("Input should be ", "Value error, ", "Assertion failed, "):
@@ -128,14 +122,28 @@ def _problems(
                     break
             else:
                 reason = reason[:1].lower() + reason[1:]
-            sentence = f'{at}"{key}" is {reprlib.repr(value)}: {reason}'
             if kind == "literal_error" and isinstance(value, str):
                 choices = str(context.get("expected", "")).replace(" or ", ", ").split(", ")
                 near = difflib.get_close_matches(value, [choice.strip("'") for choice in choices], n=1)
-                sentence += f' (did you mean "{near[0]}"?)' if near else ""
-        if sentence not in seen:
-            seen.add(sentence)
-            yield sentence
+                reason += f' (did you mean "{near[0]}"?)' if near else ""
+            # The members of a union complain one by one about one value.
+            found.setdefault(f'{at}"{key}" is {reprlib.repr(value)}: ', []).append(reason)
+    for start, reasons in found.items():
+        yield start + ", or ".join(dict.fromkeys(reasons))
+
+
+def _meant(name: str, siblings: Sequence[str], keys: Sequence[str]) -> str:
+    """What an unknown key was meant to be: a key beside it, or one elsewhere that is called more like it."""
+    places: dict[str, list[str]] = {}
+    for key in (*siblings, *keys):
+        last = key.rpartition(".")[2]
+        if not any(place in siblings for place in places.get(last, [])):
+            places.setdefault(last, []).append(key)
+    near = nearest(name, places)
+    if near is None:
+        return valid(siblings, noun="keys")
+    *others, last = (f'"{place}"' for place in places[near])
+    return f"did you mean {', '.join(others)}{' or ' if others else ''}{last}?"
 
 
 def _resolve(
