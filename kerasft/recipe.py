@@ -4,28 +4,56 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable, Mapping
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import pydantic
 import yaml
 
-from kerasft._suggest import suggestion
 from kerasft.errors import ConfigError
+from kerasft.schema import Config, parse
 
-RECIPE_KEYS = (
-    "task",
-    "data",
-    "validation",
-    "test",
-    "run",
-    "columns",
-    "on_error",
-    "freeze",
-    "unfreeze",
-    "resume",
-    "config",
-)
+_MERGE = "tag:yaml.org,2002:merge"
+
+
+class Recipe(Config):
+    """What a recipe may say; each key but `config` is a flag of `kerasft finetune` too.
+
+    Example:
+        >>> parse(Recipe, {"task": 3}, where="r.yaml")
+        Traceback (most recent call last):
+        kerasft.errors.ConfigError: r.yaml: "task" is 3: it should be a valid string
+    """
+
+    model_config = pydantic.ConfigDict(strict=True, validate_default=False)
+
+    task: str | None = pydantic.Field(None, description="A name from `kerasft list`.")
+    data: str | None = pydantic.Field(None, description="Training data.")
+    validation: str | int | float | None = pydantic.Field(
+        None, description="Validation data, or how much of the training data: a share, or rows."
+    )
+    test: str | None = pydantic.Field(None, description="Test data.")
+    run: str | None = pydantic.Field(None, description="Folder of the run.")
+    epochs: int | None = pydantic.Field(None, ge=1, description="Short for config.training.epochs.")
+    seed: int | None = pydantic.Field(None, ge=0, description="Short for config.seed.")
+    columns: dict[str, str] | None = pydantic.Field(None, description="Which column of the data is which.")
+    on_error: Literal["raise", "skip"] | None = pydantic.Field(None, description="What to do with a bad row.")
+    freeze: str | int | list[str | int] | None = pydantic.Field(None, description="What does not train.")
+    unfreeze: str | None = pydantic.Field(None, description="What trains later on.")
+    resume: Literal["auto", "must", "never"] | None = pydantic.Field(
+        None, description="Whether to go on with an earlier run."
+    )
+    config: dict[str, Any] | None = pydantic.Field(None, description="Fields of the task's config.")
+
+    @pydantic.field_validator("columns", mode="before")
+    @classmethod
+    def _check_columns(cls, columns: Any) -> Any:
+        pairs = columns.items() if isinstance(columns, dict) else [(columns,)]
+        if columns is not None and not all(isinstance(name, str) for pair in pairs for name in pair):
+            raise ValueError("it should name the column of each field, such as {text: review}")
+        return columns
 
 
 class _Loader(yaml.SafeLoader):
@@ -33,18 +61,28 @@ class _Loader(yaml.SafeLoader):
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (so PyYAML declares it)
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
         seen: dict[Any, int] = {}
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            line = key_node.start_mark.line + 1
-            if isinstance(key, (str, int, float, bool)) and key in seen:
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == _MERGE:
+                continue
+            key = self.construct_object(key_node)
+            if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f'key "{key}" is given twice, first in line {seen[key]}', key_node.start_mark
                 )
-            if isinstance(key, (str, int, float, bool)):
-                seen[key] = line
-        return super().construct_mapping(node, deep=deep)
+            seen[key] = key_node.start_mark.line + 1
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep=deep)
+        except (ValueError, KeyError, AttributeError):  # an integer of 5,000 digits, `!!bool maybe`
+            kind = node.tag.rpartition(":")[2]
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{reprlib.repr(node.value)} cannot be read as {kind}", node.start_mark
+            ) from None
 
 
 for _tag, _pattern, _first in (
@@ -77,9 +115,10 @@ def scalar(text: str, *, where: str) -> Any:
         [0.0001, 'no', ['a', 'b'], None]
     """
     try:
-        return yaml.load(text, Loader=_Loader)
+        return _read(text)[0]
     except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: {text!r} is not a YAML value: {_yaml_reason(error)}") from error
+        reason = _yaml_reason(error)
+        raise ConfigError(f"{where}: {reprlib.repr(text)} is not a YAML value: {reason}") from error
 
 
 def merge(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
@@ -102,24 +141,25 @@ def merge(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]
         parts = key.strip().split(".")
         if not equals or not all(parts):
             raise ConfigError(f"--set {override!r}: write it as KEY=VALUE, for example training.epochs=5")
-        holder = result
-        for depth, part in enumerate(parts[:-1], start=1):
-            inner = holder.setdefault(part, {})
-            if not isinstance(inner, dict):
-                path = ".".join(parts[:depth])
-                raise ConfigError(
-                    f'--set {override!r}: "{path}" is {inner!r}, it has no key "{parts[depth]}"'
-                )
-            holder = inner
-        holder[parts[-1]] = scalar(text, where=f"--set {key}")
+        _assign(result, parts, scalar(text, where=f"--set {key}"), where=f"--set {override!r}")
     return result
+
+
+def _assign(values: dict[str, Any], parts: Sequence[str], value: Any, *, where: str) -> None:
+    for depth, part in enumerate(parts[:-1], start=1):
+        inner = values.setdefault(part, {})
+        if not isinstance(inner, dict):
+            path = ".".join(parts[:depth])
+            raise ConfigError(f'{where}: "{path}" is {inner!r}, it has no key "{parts[depth]}"')
+        values = inner
+    values[parts[-1]] = value
 
 
 def load_recipe(path: str | Path) -> dict[str, Any]:
     """Reads a YAML recipe: `task`, `data`, `validation`, `test`, `run`, `freeze`, `unfreeze`, `config` ...
 
     Raises:
-        ConfigError: The file cannot be read, is not YAML, or has an unknown top-level key.
+        ConfigError: The file cannot be read or is not YAML, or a key or value outside `config` is wrong.
     """
     return recipe_with_lines(path)[0]
 
@@ -133,24 +173,47 @@ def recipe_with_lines(path: str | Path) -> tuple[dict[str, Any], dict[str, int]]
         reason = getattr(error, "strerror", None) or "it is not UTF-8"
         raise ConfigError(f"{path}: the recipe cannot be read: {reason}") from error
     try:
-        node = yaml.compose(text, Loader=_Loader)
-        values = yaml.load(text, Loader=_Loader)
+        values, lines = _read(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}{_yaml_line(error)}: {_yaml_reason(error)}") from error
     if values is None:
         return {}, {}
-    if not isinstance(values, dict) or not isinstance(node, yaml.MappingNode):
+    if not isinstance(values, dict):
         raise ConfigError(f"{path}, line 1: a recipe is a mapping with keys such as task, data and config")
-    lines = _lines(node)
-    for key in values:
-        if key not in RECIPE_KEYS:
-            hint = suggestion(str(key), RECIPE_KEYS, noun="keys")
-            raise ConfigError(f'{path}, line {lines.get(str(key), 1)}: unknown key "{key}": {hint}')
-    for key in ("config", "columns"):
-        if values.get(key) is not None and not isinstance(values[key], dict):
-            raise ConfigError(f'{path}, line {lines[key]}: "{key}" must be a mapping, not {values[key]!r}')
+    recipe = parse(Recipe, values, where=str(path), lines=lines)
+    found = {key: value for key, value in recipe if value is not None}
     inner = {key.removeprefix("config."): line for key, line in lines.items() if key.startswith("config.")}
-    return values, inner
+    for short, key in (("epochs", "training.epochs"), ("seed", "seed")):
+        if short not in found:
+            continue
+        if key in inner:
+            raise ConfigError(
+                f'{path}, line {lines[short]}: "{short}" is given twice, also as "config.{key}" in line '
+                f"{inner[key]}; keep one of them"
+            )
+        _assign(
+            found.setdefault("config", {}),
+            key.split("."),
+            found.pop(short),
+            where=f"{path}, line {lines[short]}",
+        )
+        inner[key] = lines[short]
+    return found, inner
+
+
+def _read(text: str) -> tuple[Any, dict[str, int]]:
+    """The value of a YAML text, and the line of each dotted key in it."""
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None, {}
+        value = loader.construct_document(node)
+        return value, _lines(node) if isinstance(node, yaml.MappingNode) else {}
+    except RecursionError:
+        raise yaml.YAMLError("it is nested too deeply") from None
+    finally:
+        loader.dispose()
 
 
 def _lines(node: yaml.MappingNode, prefix: str = "") -> dict[str, int]:

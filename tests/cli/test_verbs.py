@@ -68,8 +68,8 @@ class TestFinetune:
         recipe = tmp_path / "r.yaml"
         recipe.write_text(
             f"task: tinymood\ndata: {data / 'train.jsonl'}\nvalidation: 0.2\nrun: {tmp_path / 'run'}\n"
-            "freeze: backbone\nunfreeze: gradual:1\n"
-            "config:\n  seed: 7\n  buckets: 100\n  training: {epochs: 5, batch_size: 16}\n"
+            "freeze: backbone\nunfreeze: gradual:1\nepochs: 5\n"
+            "config:\n  seed: 7\n  buckets: 100\n  training: {batch_size: 16}\n"
         )
         found = cli(
             *("finetune", "--recipe", recipe, "--run", tmp_path / "other", "--epochs", 1, "--seed", 8),
@@ -142,6 +142,9 @@ class TestFinetune:
             (["tinymood", "--data", "x", "--run", "y", "--test", "gone.tsv"], "gone.tsv"),
             (["tinymood", "--data", "x", "--run", "y", "--set", "training.epoch=2"], '"training.epochs"'),
             (["tinymood", "--data", "x", "--run", "y", "--set", "buckets=1"], '"buckets" is 1'),
+            (["tinymood", "--data", "x", "--run", "y", "--set", "epoch=3"], '"training.epochs"?'),
+            (["tinymood", "--data", "x", "--run", "y", "--set", "optimzer=adam"], '"training.optimizer"?'),
+            (["tinymood", "--data", "x", "--run", "y", "--set", f"seed={'1' * 5000}"], "as int"),
             (["tinymood", "--data", "x", "--run", "y", "--set", "buckets"], "KEY=VALUE"),
             (["tinymood", "--data", "x", "--run", "y", "--column", "text"], "NAME=COLUMN"),
             (["tinymood", "--data", "x", "--run", "y", "--recipe", "none.yaml"], "none.yaml"),
@@ -156,6 +159,28 @@ class TestFinetune:
         (tmp_path / "x").mkdir()
         assert expected in sentence(cli("finetune", *arguments, code=2))
         assert not (tmp_path / "y").exists()
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("task: 3", 'line 1: "task" is 3'),
+            ("task: tinymood\ndata: x\nrun: 5", 'line 3: "run" is 5'),
+            ("columns: {text: 1}", 'line 1: "columns" is'),
+            ("data: x\nvalidation: true", 'line 2: "validation" is True'),
+            (
+                "task: tinymood\ndata: x\nrun: y\nepoch: 3",
+                'line 4: unknown key "epoch" (value 3): did you mean',
+            ),
+            ("config: " + "[" * 5000, "nested too deeply"),
+        ],
+    )
+    def test_a_wrong_recipe_is_one_sentence(self, cli, tmp_path, monkeypatch, text, expected) -> None:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "r.yaml").write_text(text)
+        answer = sentence(cli("finetune", "--recipe", "r.yaml", code=2))
+        assert answer.startswith("r.yaml")
+        assert expected in answer
+        assert [path.name for path in tmp_path.iterdir()] == ["r.yaml"]
 
     def test_a_wrong_recipe_key_names_file_and_line(self, cli, tmp_path) -> None:
         recipe = tmp_path / "r.yaml"

@@ -60,6 +60,36 @@ def test_a_key_at_the_wrong_level_is_led_to_the_right_one() -> None:
     assert 'did you mean "backbone.dropout"?' in message({"needed": 1, "dropout": 0.5})
 
 
+def test_a_key_misspelt_at_the_wrong_level_is_led_to_the_right_one() -> None:
+    assert 'did you mean "training.epochs"?' in message({"needed": 1, "epoch": 3})
+    assert 'did you mean "training.optimizer"?' in message({"needed": 1, "optimzer": "adam"})
+    assert 'did you mean "backbone.layers"?' in message({"needed": 1, "layers": 2}), "not labels"
+    assert 'did you mean "labels"?' in message({"needed": 1, "label": 2})
+    assert 'did you mean "training.epochs"?' in message(
+        {"needed": 1, "backbone": {"kind": "small", "epoch": 3}}
+    )
+
+
+def test_all_places_of_a_misspelt_key_are_offered() -> None:
+    class Two(Config):
+        body: Small = pydantic.Field(default_factory=Small)
+        head: Small = pydantic.Field(default_factory=Small)
+
+    with pytest.raises(ConfigError, match=r'did you mean "body\.dropout" or "head\.dropout"\?$'):
+        parse(Two, {"droput": 0.2}, where="here")
+
+
+def test_a_key_that_only_shares_its_section_is_not_offered() -> None:
+    assert "valid keys: training.accumulate, " in message({"needed": 1, "training": {"zzzzzz": 3}})
+
+
+def test_the_members_of_a_union_complain_in_one_sentence() -> None:
+    text = message({"needed": 1, "training": {"jit_compile": [1]}})
+    assert text == (
+        "here: \"training.jit_compile\" is [1]: it should be a valid boolean, or it should be 'auto'"
+    )
+
+
 def test_an_unrecognisable_key_lists_the_valid_ones() -> None:
     text = message({"needed": 1, "zzzzzz": 3})
     for key in ("backbone", "labels", "needed", "precision", "seed", "training"):
@@ -161,6 +191,12 @@ class TestMerge:
         with pytest.raises(ConfigError, match='"seed" is 1, it has no key "x"'):
             merge({"seed": 1}, ["seed.x=2"])
 
+    def test_a_very_long_or_deep_value_is_refused_in_few_words(self) -> None:
+        for text, reason in (("1" * 5000, "cannot be read as int"), ("[" * 5000, "nested too deeply")):
+            with pytest.raises(ConfigError, match=reason) as caught:
+                merge({}, [f"seed={text}"])
+            assert len(str(caught.value)) < 200
+
     def test_broken_yaml_is_quoted(self) -> None:
         with pytest.raises(ConfigError, match=r"--set labels: '\[a' is not a YAML value"):
             merge({}, ["labels=[a"])
@@ -195,10 +231,33 @@ class TestRecipe:
         ("text", "expected"),
         [
             ("task: text\nconfig: [\n", "line 3"),
-            ("task: text\nvalidaton: 0.1\n", 'line 2: unknown key "validaton": did you mean "validation"'),
+            (
+                "task: text\nvalidaton: 0.1\n",
+                'line 2: unknown key "validaton" (value 0.1): did you mean "validation"?',
+            ),
             ("task: text\ntask: image\n", 'line 2: key "task" is given twice, first in line 1'),
             ("- task\n", "line 1: a recipe is a mapping"),
-            ("task: text\nconfig: 3\n", 'line 2: "config" must be a mapping'),
+            ("task: text\nconfig: 3\n", 'line 2: "config" is 3: it should be a valid dictionary'),
+            ("task: 3\n", 'line 1: "task" is 3: it should be a valid string'),
+            ("task: text\nrun: 5\n", 'line 2: "run" is 5: it should be a valid string'),
+            ("columns: {text: 1}\n", "line 1: \"columns\" is {'text': 1}: it should name the column of each"),
+            ("columns: [text]\n", "line 1: \"columns\" is ['text']: it should name the column of each"),
+            ("data: a\nvalidation: true\n", 'line 2: "validation" is True: it should be a valid string, or'),
+            ("epochs: 0\n", 'line 1: "epochs" is 0: it should be greater than or equal to 1'),
+            ("resume: yes\n", "line 1: \"resume\" is 'yes': it should be 'auto', 'must' or 'never'"),
+            ("a:\n  - b: 1\n    b: 2\n", 'line 3: key "b" is given twice, first in line 2'),
+            (
+                "task: text\nseed: " + "1" * 5000,
+                "line 2: '111111111111...1111111111111' cannot be read as int",
+            ),
+            ("seed: !!bool maybe\n", "line 1: 'maybe' cannot be read as bool"),
+            ("config: " + "[" * 5000, "it is nested too deeply"),
+            ("config: &a {b: *a}\n", "it is nested too deeply"),
+            (
+                "seed: 1\nconfig: {seed: 2}\n",
+                'line 1: "seed" is given twice, also as "config.seed" in line 2',
+            ),
+            ("epochs: 1\nconfig: {training: 2}\n", 'line 1: "training" is 2, it has no key "epochs"'),
             ("task: !!python/object:os.system x\n", "line 1"),
         ],
     )
@@ -208,6 +267,24 @@ class TestRecipe:
             load_recipe(path)
         assert str(path) in str(caught.value)
         assert expected in str(caught.value)
+
+    def test_null_leaves_a_key_out(self, tmp_path: Path) -> None:
+        assert load_recipe(self.write(tmp_path, "task: text\nresume: null\nconfig:\n")) == {"task": "text"}
+
+    def test_merge_keys_are_merged_and_keep_their_lines(self, tmp_path: Path) -> None:
+        text = "config:\n  body: &small\n    rate: 2\n    width: 1\n  head:\n    <<: *small\n    width: 3\n"
+        values, lines = recipe_with_lines(self.write(tmp_path, text))
+        assert values["config"]["head"] == {"rate": 2, "width": 3}
+        assert (lines["head.rate"], lines["head.width"], lines["body.width"]) == (3, 7, 4)
+
+    def test_epochs_and_seed_stand_for_fields_of_the_config(self, tmp_path: Path) -> None:
+        text = "task: text\nseed: 5\nepochs: 2\nconfig:\n  training: {batch_size: 8}\n"
+        values, lines = recipe_with_lines(self.write(tmp_path, text))
+        assert values == {
+            "task": "text",
+            "config": {"seed": 5, "training": {"batch_size": 8, "epochs": 2}},
+        }
+        assert (lines["seed"], lines["training.epochs"]) == (2, 3)
 
     def test_a_missing_file_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"none\.yaml: the recipe cannot be read"):
