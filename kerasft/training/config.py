@@ -6,7 +6,13 @@ from typing import Any, Literal
 
 import pydantic
 
+from kerasft._suggest import suggestion
 from kerasft.training.schedules import Layerwise, serialize
+
+# Any other name is looked up in Keras, which takes seconds to import.
+_USUAL_OPTIMIZERS = frozenset(
+    ("adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "ftrl", "lion", "nadam", "rmsprop", "sgd")
+)
 
 
 class TrainingConfig(pydantic.BaseModel):
@@ -83,6 +89,18 @@ class TrainingConfig(pydantic.BaseModel):
         ge=1,
         description="Steps between checkpoints inside an epoch; there is one after every epoch anyway.",
     )
+
+    @pydantic.field_validator("optimizer")
+    @classmethod
+    def _check_optimizer(cls, value: Any) -> Any:
+        if isinstance(value, str) and value.lower() not in _USUAL_OPTIMIZERS:
+            from kerasft.training.optimizers import optimizer_classes
+
+            known = optimizer_classes()
+            if value.lower() not in known:
+                hint = suggestion(value.lower(), known, noun="optimizers")
+                raise ValueError(f"there is no such optimizer; {hint}")
+        return value
 
     @pydantic.field_validator("learning_rate")
     @classmethod

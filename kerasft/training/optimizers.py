@@ -10,7 +10,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from kerasft._suggest import suggestion
 from kerasft.errors import ConfigError
 from kerasft.training.config import TrainingConfig
 from kerasft.training.schedules import Layerwise
@@ -103,7 +102,7 @@ def make_optimizer(
         copy: Copy an optimizer object, because another update uses it already.
 
     Raises:
-        ConfigError: no such optimizer, or one that does what the loop already does.
+        ConfigError: no optimizer, or one that does what the loop already does.
     """
     optimizer = config.optimizer
     if isinstance(optimizer, dict):
@@ -122,10 +121,9 @@ def make_optimizer(
     return optimizer
 
 
-def _from_name(
-    name: str, config: TrainingConfig, *, variables: Sequence[keras.Variable], total_steps: int
-) -> keras.optimizers.Optimizer:
-    classes: dict[str, Any] = {
+def optimizer_classes() -> dict[str, Any]:
+    """Returns the optimizers that a config can name, under their names in lower case."""
+    return {
         key.lower(): value
         for key, value in vars(keras.optimizers).items()
         if inspect.isclass(value)
@@ -133,16 +131,17 @@ def _from_name(
         and value is not keras.optimizers.Optimizer
         and "learning_rate" in inspect.signature(value).parameters
     }
-    if name.lower() not in classes:
-        raise ConfigError(
-            f"optimizer: there is no {name!r}; {suggestion(name.lower(), classes, noun='optimizers')}."
-        )
+
+
+def _from_name(
+    name: str, config: TrainingConfig, *, variables: Sequence[keras.Variable], total_steps: int
+) -> keras.optimizers.Optimizer:
     arguments: dict[str, Any] = {"learning_rate": make_learning_rate(config, total_steps=total_steps)}
     if config.weight_decay is not None:
         arguments["weight_decay"] = config.weight_decay
     if config.clip_norm is not None:
         arguments["global_clipnorm"] = config.clip_norm
-    optimizer = classes[name.lower()](**arguments)
+    optimizer = optimizer_classes()[name.lower()](**arguments)
     if optimizer.weight_decay is not None:
         vectors = [variable for variable in variables if len(variable.shape) <= 1]
         if vectors:

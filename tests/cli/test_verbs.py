@@ -142,6 +142,10 @@ class TestFinetune:
             (["tinymood", "--data", "x", "--run", "y", "--test", "gone.tsv"], "gone.tsv"),
             (["tinymood", "--data", "x", "--run", "y", "--set", "training.epoch=2"], '"training.epochs"'),
             (["tinymood", "--data", "x", "--run", "y", "--set", "buckets=1"], '"buckets" is 1'),
+            (
+                ["tinymood", "--data", "none.tsv", "--run", "y", "--set", "training.optimizer=adan"],
+                "\"training.optimizer\" is 'adan': there is no such optimizer; did you mean",
+            ),
             (["tinymood", "--data", "x", "--run", "y", "--set", "epoch=3"], '"training.epochs"?'),
             (["tinymood", "--data", "x", "--run", "y", "--set", "optimzer=adam"], '"training.optimizer"?'),
             (["tinymood", "--data", "x", "--run", "y", "--set", f"seed={'1' * 5000}"], "as int"),

@@ -11,6 +11,8 @@ from tasks import Points, points
 
 import kerasft
 from kerasft import ConfigError, Layerwise
+from kerasft.training.config import _USUAL_OPTIMIZERS
+from kerasft.training.optimizers import optimizer_classes
 
 STEP = {"epochs": 1, "batch_size": 16, "verbose": "quiet"}
 
@@ -73,9 +75,9 @@ def test_optimizer_may_be_a_name_an_object_or_a_serialized_object():
 @pytest.mark.parametrize(
     ("training", "message"),
     [
-        ({"optimizer": "adamm"}, r"there is no 'adamm'; did you mean .*adam"),
-        ({"optimizer": "LossScaleOptimizer"}, r"there is no 'LossScaleOptimizer'"),
-        ({"optimizer": "multioptimizer"}, r"there is no 'multioptimizer'"),
+        ({"optimizer": "adamm"}, r"'adamm': there is no such optimizer; did you mean .*adam"),
+        ({"optimizer": "LossScaleOptimizer"}, r"'LossScaleOptimizer': there is no such optimizer"),
+        ({"optimizer": "multioptimizer"}, r"'multioptimizer': there is no such optimizer"),
         ({"verbose": 0}, r"verbose: 0 is none of 'auto', 'bar', 'line', 'quiet'"),
         ({"optimizer": 3}, r"optimizer: 3 is neither a name nor a Keras optimizer"),
         (
@@ -100,6 +102,10 @@ def test_optimizer_may_be_a_name_an_object_or_a_serialized_object():
 def test_wrong_settings_are_refused_by_name(training, message):
     with pytest.raises(ConfigError, match=message):
         Points().finetune(points(8), **{"verbose": "quiet"} | training)
+
+
+def test_the_usual_optimizers_are_known_without_a_look_into_keras():
+    assert set(optimizer_classes()) >= _USUAL_OPTIMIZERS
 
 
 def test_optimizer_of_another_model_is_refused():
