@@ -133,16 +133,19 @@ def _problems(
 
 
 def _meant(name: str, siblings: Sequence[str], keys: Sequence[str]) -> str:
-    """What an unknown key was meant to be: a key beside it, or one elsewhere that is called more like it."""
-    places: dict[str, list[str]] = {}
-    for key in (*siblings, *keys):
-        last = key.rpartition(".")[2]
-        if not any(place in siblings for place in places.get(last, [])):
-            places.setdefault(last, []).append(key)
-    near = nearest(name, places)
-    if near is None:
+    """What an unknown key was meant to be: one beside it, or one elsewhere of the same or a like name."""
+    beside = {key.rpartition(".")[2]: key for key in siblings}
+    elsewhere: dict[str, list[str]] = {}
+    for key in keys:
+        if key not in siblings:
+            elsewhere.setdefault(key.rpartition(".")[2], []).append(key)
+    near = nearest(name, beside)
+    far = name if name in elsewhere or near is not None else nearest(name, elsewhere)
+    found = [beside[near]] if near is not None else []
+    found += elsewhere.get(far or "", [])
+    if not found:
         return valid(siblings, noun="keys")
-    *others, last = (f'"{place}"' for place in places[near])
+    *others, last = (f'"{key}"' for key in found)
     return f"did you mean {', '.join(others)}{' or ' if others else ''}{last}?"
 
 
