@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+import keyword
 import string
 from importlib import resources
 from pathlib import Path
 
+from kerasft import _discovery
 from kerasft.errors import ConfigError
 
 _FILES = {
@@ -33,21 +36,50 @@ def write_plugin(name: str, folder: Path | None = None) -> Path:
         The folder.
 
     Raises:
-        ConfigError: The name cannot be a Python package, or the folder is not empty.
+        ConfigError: The name cannot be a Python package or is taken, or the folder is not empty or cannot be
+            written.
     """
+    package = f"kerasft_{name}"
+    _check_name(name, package)
+    folder = folder or Path(package)
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ConfigError(f"{folder} exists already: name another folder with --into, or remove it")
+        _write(name, package, folder)
+    except OSError as error:
+        raise ConfigError(
+            f"{folder} cannot be written ({error.strerror}): name another folder with --into"
+        ) from error
+    return folder
+
+
+def _check_name(name: str, package: str) -> None:
     if not name.isidentifier() or name != name.lower() or not name[0].isalpha():
         raise ConfigError(
             f"{name!r} cannot be a Python package: use lower-case letters, digits and _, a letter first"
         )
-    package = f"kerasft_{name}"
-    folder = folder or Path(package)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"{folder} exists already: name another folder with --into, or remove it")
+    if keyword.iskeyword(name) or keyword.iskeyword(_class_name(name)):
+        raise ConfigError(f"{name!r} reads as a word of Python: choose another name")
+    for offer in _discovery.offers().get(name, []):
+        raise ConfigError(
+            f"the installed package {offer.distribution} {offer.version} has a task {name!r} already: choose "
+            "another name"
+        )
+    found = importlib.util.find_spec(package)
+    if found is not None and found.origin is not None:
+        raise ConfigError(f"there is a package {package} already, at {found.origin}: choose another name")
+
+
+def _class_name(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("_") if part)
+
+
+def _write(name: str, package: str, folder: Path) -> None:
     words = {
         "name": name,
         "dashed": name.replace("_", "-"),
         "package": package,
-        "Class": "".join(part.capitalize() for part in name.split("_") if part),
+        "Class": _class_name(name),
     }
     templates = resources.files("kerasft.cli") / "template"
     for target, template in _FILES.items():
@@ -55,4 +87,3 @@ def write_plugin(name: str, folder: Path | None = None) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         text = "" if template is None else (templates / template).read_text(encoding="utf-8")
         path.write_text(_Template(text).substitute(words), encoding="utf-8")
-    return folder

@@ -87,10 +87,9 @@ class TestDescribe:
         assert found["columns"][1] == {"name": "label", "kind": "label", "target": True, "aliases": []}
 
     def test_a_wrong_setting_is_one_sentence(self, cli) -> None:
-        answer = cli("describe", "tinymood", "--set", "bucket=3", code=2)
-        assert (
-            answer.err.strip() == 'error: tinymood: unknown key "bucket" (value 3): did you mean "buckets"?'
-        )
+        answer = cli("describe", "tinymood", "--set", "bukets=3", code=2)
+        expected = 'tinymood: unknown key "bukets" (value 3): did you mean "buckets"?'
+        assert answer.err.strip() == f"error: {expected}"
         assert answer.out == ""
 
 
@@ -143,6 +142,29 @@ class TestNew:
         answer = cli("new", name, "--into", tmp_path / "x", code=2)
         assert "cannot be a Python package" in answer.err
         assert not (tmp_path / "x").exists()
+
+    @pytest.mark.parametrize(
+        ("name", "expected"),
+        [
+            ("none", "'none' reads as a word of Python"),
+            ("none_", "'none_' reads as a word of Python"),
+            ("true", "'true' reads as a word of Python"),
+            ("class", "'class' reads as a word of Python"),
+            ("text", "has a task 'text' already"),
+            ("tinymood", "there is a package kerasft_tinymood already, at "),
+        ],
+    )
+    @pytest.mark.usefixtures("plugin")
+    def test_a_name_that_is_taken_is_refused(self, cli, tmp_path, name, expected) -> None:
+        (line,) = cli("new", name, "--into", tmp_path / "x", code=2).err.splitlines()
+        assert expected in line
+        assert line.endswith("choose another name")
+        assert not (tmp_path / "x").exists()
+
+    def test_a_folder_that_cannot_be_written_is_named(self, cli, tmp_path) -> None:
+        (tmp_path / "file").write_text("precious")
+        (line,) = cli("new", "shiny", "--into", tmp_path / "file" / "z", code=2).err.splitlines()
+        assert line.startswith(f"error: {tmp_path / 'file' / 'z'} cannot be written (Not a directory)")
 
 
 class TestFetch:
