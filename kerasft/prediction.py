@@ -82,8 +82,9 @@ class Predictor:
         return {name: self._join(name, [answer[name] for answer in answers]) for name in answers[0]}
 
     def _is_one_column(self, data: Any) -> bool:
-        rows_by_name = bool(data) and isinstance(data, (list, tuple)) and isinstance(data[0], Mapping)
-        return isinstance(data, (list, tuple)) and len(self._inputs) == 1 and not rows_by_name
+        if not isinstance(data, (list, tuple)) or len(self._inputs) != 1:
+            return False
+        return not (data and isinstance(data[0], Mapping))
 
     def _join(self, name: str, parts: list[np.ndarray]) -> np.ndarray:
         if len(parts) == 1 or name not in self.row_outputs:

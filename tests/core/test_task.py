@@ -209,6 +209,14 @@ def test_prediction_is_that_of_the_model(built):
         np.testing.assert_array_equal(built.predict(data)["length"], answer["length"])
 
 
+def test_prediction_takes_an_array_or_a_series_where_it_takes_a_list(built):
+    pandas = pytest.importorskip("pandas")
+    texts = ["abc", "hello"]
+    expected = built.predict(texts)["length"]
+    for data in (np.array(texts), pandas.Series(texts, index=[7, 0])):
+        np.testing.assert_array_equal(built.predict(data)["length"], expected)
+
+
 def test_prediction_of_many_rows_joins_parts(built):
     texts = rows(600)["text"]
     answer = built.predict(texts)
