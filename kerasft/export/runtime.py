@@ -111,8 +111,8 @@ class Model:
         return dict(zip(wanted, values, strict=True))
 
     def uninitialized_variables(self) -> list[str]:
-        """Returns the variables that loading left without a value: whatever reads them fails."""
-        nodes = [node for node in self.meta_graph.graph_def.node if node.op == "VarHandleOp"]
+        """Returns the variables that a signature needs and that loading left without a value."""
+        nodes = [node for node in self._needed_nodes() if node.op == "VarHandleOp"]
         probes = []
         for index, node in enumerate(nodes):
             name = f"kerasft_probe_{index}"
@@ -123,6 +123,18 @@ class Model:
             probes.append(name)
         filled = self.run({}, probes) if probes else []
         return [node.name for node, value in zip(nodes, filled, strict=True) if not value]
+
+    def _needed_nodes(self) -> list[Any]:
+        """The nodes behind the outputs of the signatures; a graph may hold others that nothing runs."""
+        nodes = {node.name: node for node in self.meta_graph.graph_def.node}
+        needed: dict[str, Any] = {}
+        queue = [info.name for s in self.signatures.values() for info in s.outputs.values()]
+        while queue:
+            name = queue.pop().removeprefix("^").partition(":")[0]
+            if name in nodes and name not in needed:
+                needed[name] = nodes[name]
+                queue.extend(nodes[name].input)
+        return list(needed.values())
 
     def run(
         self, feeds: Mapping[str, np.ndarray[Any, Any]], fetches: Sequence[str]

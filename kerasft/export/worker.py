@@ -85,7 +85,10 @@ class Checks:
         self.model = runtime.Model(self.folder)
         if empty := self.model.uninitialized_variables():
             names = ", ".join(empty[:3]) + (f" and {len(empty) - 3} more" if len(empty) > 3 else "")
-            cure = "track tf.Variables, which for Keras weights are `weight.value`, not Keras's own variables"
+            cure = (
+                "save Keras models with model.export(), or track tf.Variables, which for Keras weights are "
+                "`weight.value`"
+            )
             return Check(name="load", ok=False, detail=f"{names} have no value once loaded: {cure}")
         detail = f"TensorFlow {op_registry.version()} took it in {time.perf_counter() - start:.1f} s"
         return Check(name="load", ok=True, detail=detail)

@@ -59,6 +59,27 @@ def test_an_export_made_elsewhere_skips_what_needs_a_manifest(save: Any, tmp_pat
     assert "not exported by kerasft" in report["checksums"].detail
 
 
+def keras_model() -> Any:
+    import keras
+
+    inputs = keras.Input((2,), name="x")
+    hidden = keras.layers.BatchNormalization()(keras.layers.Dense(3)(inputs))
+    return keras.Model(inputs, {"y": hidden})
+
+
+def test_what_keras_exports_passes(failures: Failures, tmp_path: Path) -> None:
+    keras_model().export(tmp_path / "1", verbose=False)
+    assert failures(tmp_path / "1") == {}
+
+
+def test_weights_that_come_back_in_python_only_are_caught(failures: Failures, tmp_path: Path) -> None:
+    tf.saved_model.save(keras_model(), str(tmp_path / "1"))
+    found = failures(tmp_path / "1")
+    assert set(found) == {"load"}
+    assert "have no value once loaded" in found["load"]
+    assert "model.export" in found["load"]
+
+
 def test_python_functions_are_caught(failures: Failures, save: Any, tmp_path: Path) -> None:
     def call(x: Any) -> dict[str, Any]:
         return {"y": tf.ensure_shape(tf.py_function(lambda v: v * 2, [x], tf.float32), [None, 2])}
