@@ -90,14 +90,16 @@ class WordPiece(tf.Module):
         def going(pieces: tf.Tensor, rest: tf.Tensor) -> tf.Tensor:
             return tf.reduce_any((pieces[:, -1] >= 0) & tf.not_equal(rest, ""))
 
-        best, rest = turn(self._firsts, words)
+        # Emptied before the loop, which would otherwise take a turn for each piece of the longest word.
+        too_long = tf.strings.length(words) > _MAX_WORD_BYTES
+        best, rest = turn(self._firsts, tf.where(too_long, "", words))
         pieces, rest = tf.while_loop(
             going,
             body,
             (best[:, None], rest),
             shape_invariants=(tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.string)),
         )
-        bad = tf.not_equal(rest, "") | (tf.strings.length(words) > _MAX_WORD_BYTES)
+        bad = tf.not_equal(rest, "") | too_long
         alone = tf.concat(
             [tf.fill([tf.size(words), 1], self._unknown), tf.fill(tf.shape(pieces[:, 1:]), -1)], 1
         )

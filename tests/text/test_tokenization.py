@@ -128,6 +128,13 @@ def test_a_word_that_cannot_be_spelt_is_unknown() -> None:
     assert cut(tf.constant(["abc", "abd", "d", "ab"])).to_list() == [[1, 2], [0], [0], [1]]
 
 
+def test_a_word_of_any_length_is_unknown_and_harms_no_other() -> None:
+    texts = ["playing", "unableness abc"]
+    with_long = ids_of(wordpiece(), [*texts, "the " + "a" * 1_000_000])
+    assert with_long[:2] == ids_of(wordpiece(), texts)
+    assert [PIECES[i] for i in with_long[2]] == ["[CLS]", "the", "[UNK]", "[SEP]"]
+
+
 @pytest.mark.parametrize("gone", ["[PAD]", "[CLS]", "[UNK]"])
 def test_a_vocabulary_that_lacks_a_special_piece(gone: str) -> None:
     with pytest.raises(ConfigError, match=r"\[PAD\]|" + gone.replace("[", r"\[")):
