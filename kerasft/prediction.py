@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+import keras
 import numpy as np
 import tensorflow as tf
 
+from kerasft import _compat
 from kerasft.data import open_source
 from kerasft.errors import DataError
 from kerasft.training.examples import raw_tensors
@@ -23,7 +26,22 @@ _ROWS = 256
 def trace(task: Task, signature: str) -> Any:
     """Returns the concrete function of a signature: raw tensors by name in, named tensors out."""
     function = tf.function(lambda **inputs: task.serve(inputs, signature=signature), autograph=False)
-    return function.get_concrete_function(**task.signatures()[signature])
+    with _without_cudnn(task.models.values()):
+        return function.get_concrete_function(**task.signatures()[signature])
+
+
+@contextlib.contextmanager
+def _without_cudnn(models: Iterable[keras.Model]) -> Iterator[None]:
+    # Where Keras sees a GPU it traces recurrent layers into operations that no CPU has; servers are CPUs too.
+    layers = [layer for model in models for layer in _compat.flatten_layers(model)]
+    choices = [(layer, layer.use_cudnn) for layer in layers if hasattr(layer, "use_cudnn")]
+    for layer, _ in choices:
+        layer.use_cudnn = False
+    try:
+        yield
+    finally:
+        for layer, choice in choices:
+            layer.use_cudnn = choice
 
 
 class Predictor:

@@ -16,6 +16,7 @@ import pytest
 
 import kerasft
 import kerasft_text
+from kerasft.data import open_source
 from kerasft.errors import ConfigError, DataError, OrderError
 from kerasft.training.update import Batch
 from kerasft_text.config import SCRATCH, TextConfig
@@ -39,6 +40,12 @@ def create(**config: Any) -> Any:
 
 def flat(answer: dict[str, np.ndarray]) -> dict[str, Any]:
     return {k: v.tolist() if v.dtype == object else np.round(v, 5).tolist() for k, v in answer.items()}
+
+
+def operations(graph: Any) -> set[str]:
+    definition = graph.as_graph_def()
+    nodes = [*definition.node, *(node for f in definition.library.function for node in f.node_def)]
+    return {node.op for node in nodes}
 
 
 @pytest.fixture(scope="module", params=list(SCORES))
@@ -246,9 +253,26 @@ def test_the_export_answers_the_same_by_core_operations(
     # What no data file may hold, a client may send.
     empty = served(text=tf.constant(["", " "]))
     assert {len(value) for name, value in empty.items() if name in ("scores", "value")} <= {2}
-    graph = served.graph.as_graph_def()
-    ops = {n.op for n in graph.node} | {n.op for f in graph.library.function for n in f.node_def}
-    assert not {op for op in ops if "Wordpiece" in op or ">" in op or "PyFunc" in op}
+    assert not {op for op in operations(served.graph) if "Wordpiece" in op or ">" in op or "PyFunc" in op}
+
+
+@pytest.mark.parametrize("encoder", ["bilstm", "gru", "attention"])
+def test_an_export_from_a_machine_with_a_gpu_needs_none(
+    encoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tensorflow as tf
+
+    task = create(encoder=encoder)
+    task.adapt(open_source(task.example(), fields=task.fields()))
+    task.build()
+    # Where Keras looks before it chooses cuDNN.
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind=None: ["GPU:0"])
+    task.export(tmp_path / "model", verify=False)
+    served = tf.saved_model.load(str(tmp_path / "model" / "1")).signatures["serving_default"]
+    assert not {op for op in operations(served.graph) if "Cudnn" in op}
+    ids = tf.TensorSpec([None, None], tf.int32)
+    trained = tf.function(lambda ids: task.model(ids)).get_concrete_function(ids)
+    assert "CudnnRNNV3" in operations(trained.graph)  # Training still takes it.
 
 
 # Config and data
