@@ -260,6 +260,23 @@ def test_vocabulary_and_case(tmp_path: Path) -> None:
     assert (bert.lowercase(tmp_path), bert.strip_accents(tmp_path)) == (True, False)
 
 
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        ({"type": "BPE", "vocab": {"[PAD]": 0, "a": 1}, "merges": []}, "tokenizer of type BPE"),
+        ({"type": "Unigram", "vocab": [["[PAD]", 0.0], ["a", -1.5]]}, "tokenizer of type Unigram"),
+        ({"type": "WordPiece", "vocab": {"[PAD]": 0, "a": 2}}, "without gaps"),
+        ({"type": "WordPiece", "vocab": {chr(48 + i): i for i in range(31)}}, "31 pieces, its model only 30"),
+    ],
+    ids=["bpe", "unigram", "gaps", "longer"],
+)
+def test_tokenizers_that_do_not_fit_are_refused(tmp_path: Path, model: dict[str, Any], sentence: str) -> None:
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": model}))
+    (tmp_path / "config.json").write_text('{"model_type": "bert", "vocab_size": 30}')
+    with pytest.raises(PretrainedError, match=sentence):
+        bert.vocabulary(tmp_path)
+
+
 @pytest.fixture(scope="module")
 def minilm() -> Path:
     folder = cached("minilm")

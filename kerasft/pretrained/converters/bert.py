@@ -162,16 +162,40 @@ def load_weights(backbone: Any, folder: Path) -> LoadReport:
 
 
 def vocabulary(folder: Path) -> list[str]:
-    """Returns the WordPiece vocabulary, in the order of the token ids."""
-    path = folder / "vocab.txt"
-    if path.is_file():
-        return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    """Returns the WordPiece vocabulary, in the order of the token ids.
+
+    Raises:
+        PretrainedError: The folder has none, or one of another kind, or one that does not fit its model.
+    """
+    pieces = _pieces(folder)
+    config = _read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
+    rows = config.get("vocab_size", len(pieces))
+    if len(pieces) > rows:
+        raise PretrainedError(
+            f"the vocabulary in {folder} has {len(pieces)} pieces, its model only {rows} (vocab_size in "
+            "config.json); give the folder the vocabulary that the model was trained with"
+        )
+    return pieces
+
+
+def _pieces(folder: Path) -> list[str]:
     path = folder / "tokenizer.json"
-    if path.is_file():
-        ids = _read_json(path).get("model", {}).get("vocab", {})
-        if ids:
-            return sorted(ids, key=ids.__getitem__)
-    raise PretrainedError(f"{folder} holds neither vocab.txt nor a tokenizer.json with a vocabulary")
+    model = _read_json(path).get("model", {}) if path.is_file() else {}
+    kind = model.get("type", "WordPiece")
+    if kind != "WordPiece":
+        raise PretrainedError(
+            f"{path} describes a tokenizer of type {kind}; of Hugging Face's BERT models only those with "
+            "WordPiece can be converted"
+        )
+    listed = folder / "vocab.txt"
+    if listed.is_file():
+        return listed.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    ids = model.get("vocab", {})
+    if not ids:
+        raise PretrainedError(f"{folder} holds neither vocab.txt nor a tokenizer.json with a vocabulary")
+    if sorted(ids.values()) != list(range(len(ids))):
+        raise PretrainedError(f"{path} does not number the pieces of its vocabulary from 0 without gaps")
+    return sorted(ids, key=ids.__getitem__)
 
 
 def lowercase(folder: Path) -> bool:
