@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +30,22 @@ _HF_PATTERNS = (
 )
 
 
-def resolve(name_or_uri: str | os.PathLike[str], *, progress: bool = True) -> Path:
+def resolve(
+    name_or_uri: str | os.PathLike[str], *, progress: bool = True, suggest: Iterable[str] | None = None
+) -> Path:
     """Returns the local folder of pretrained weights, downloading them if need be.
 
     Args:
         name_or_uri: One of
 
             - a name of the catalogue: ``"minilm"`` (it wins over a folder of that name: write
-            ``"./minilm"``); - a folder: ``"./my-bert"`` (as Hugging Face or KerasHub save them);
+              ``"./minilm"``);
+            - a folder: ``"./my-bert"`` (as Hugging Face or KerasHub save them);
             - ``"hf://org/model"`` or ``"hf://org/model@revision"``;
             - ``"kaggle://org/model/keras/variant[/version]"``;
             - a KerasHub preset name: ``"bert_tiny_en_uncased"``.
         progress: Show download progress.
+        suggest: Names to suggest for one that is not known; those of the catalogue by default.
 
     Returns:
         A folder that exists. `kerasft.pretrained.converters` turns it into a model.
@@ -67,19 +72,20 @@ def resolve(name_or_uri: str | os.PathLike[str], *, progress: bool = True) -> Pa
     if os.sep in name or name.startswith("~"):
         raise PretrainedError(f"there is no folder {folder}")
     presets = _keras_hub_presets()
+    names = catalogue.CATALOGUE if suggest is None else suggest
     if name in presets:
         return _from_kaggle(presets[name], asked_as=name)
     raise PretrainedError(
-        f'no pretrained weights or folder are called "{name}"; {_hint(name, presets)} '
+        f'no pretrained weights or folder are called "{name}"; {_hint(name, sorted(names), presets)} '
         "(a folder, hf://org/model and kaggle://org/model/keras/variant work too)"
     )
 
 
-def _hint(name: str, presets: dict[str, str]) -> str:
-    hint = suggestion(name, [*catalogue.CATALOGUE, *presets], noun="names")
+def _hint(name: str, names: Sequence[str], presets: dict[str, str]) -> str:
+    hint = suggestion(name, [*names, *presets], noun="names")
     if hint.startswith("did you mean") or not presets:
         return hint
-    shown = ", ".join(sorted(catalogue.CATALOGUE))  # KerasHub has hundreds: no list of them in an error
+    shown = ", ".join(names)  # KerasHub has hundreds: no list of them in an error
     return f"valid names: {shown}, or one of {len(presets)} KerasHub presets such as bert_tiny_en_uncased"
 
 

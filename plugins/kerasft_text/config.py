@@ -13,6 +13,25 @@ Kind = Literal["classification", "multilabel", "regression", "entities"]
 SCRATCH = ("cnn", "bilstm", "gru", "attention", "transformer", "mlp")
 """Encoders that start from random weights and learn their vocabulary from the training data."""
 
+PRETRAINED = ("minilm",)
+"""Text encoders of the catalogue of pretrained weights."""
+
+_PRETRAINED_ENCODER = "a pretrained one"
+_SERVES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "backbone": ("encoder", (_PRETRAINED_ENCODER,)),
+    "vocabulary": ("encoder", SCRATCH),
+    "embedding": ("encoder", SCRATCH),
+    "cnn": ("encoder", ("cnn",)),
+    "rnn": ("encoder", ("bilstm", "gru", "attention")),
+    "transformer": ("encoder", ("transformer",)),
+    "mlp": ("encoder", ("mlp",)),
+    "labels": ("kind", ("classification", "multilabel", "entities")),
+    "pooling": ("kind", ("classification", "multilabel", "regression")),
+    "head.label_smoothing": ("kind", ("classification",)),
+    "head.threshold": ("kind", ("multilabel",)),
+}
+"""Settings that do something for some encoders or kinds only."""
+
 _FROM_SCRATCH = {"training": {"learning_rate": 1e-3, "epochs": 12}, "head": {"dropout": 0.5}}
 _PRETRAINED = {"training": {"learning_rate": 2e-4}, "head": {"dropout": 0.1}}
 
@@ -144,6 +163,7 @@ class TextConfig(TaskConfig):
     )
     encoder: str = pydantic.Field(
         default="minilm",
+        min_length=1,
         description="A pretrained encoder (minilm, a KerasHub preset, hf://org/model, a local folder), or "
         f"one that starts from scratch: {', '.join(SCRATCH)}.",
     )
@@ -204,6 +224,8 @@ class TextConfig(TaskConfig):
         scratch = values.get("encoder", "minilm") in SCRATCH
         for section, own in (_FROM_SCRATCH if scratch else _PRETRAINED).items():
             given = values.get(section, {})
+            if isinstance(given, pydantic.BaseModel):
+                given = {key: getattr(given, key) for key in given.model_fields_set}
             if isinstance(given, dict):
                 given = {key: value for key, value in given.items() if value is not None or key not in own}
                 values = {**values, section: {**own, **given}}
@@ -217,3 +239,23 @@ class TextConfig(TaskConfig):
                 f"({self.transformer.heads})"
             )
         return self
+
+    @pydantic.model_validator(mode="after")
+    def _check_use(self) -> TextConfig:
+        chosen = {"kind": self.kind, "encoder": _PRETRAINED_ENCODER if self.pretrained else self.encoder}
+        for setting, (choice, served) in _SERVES.items():
+            # Saved configs hold every setting, so one that keeps its default was not asked for.
+            if chosen[choice] not in served and _differs(self, setting):
+                raise ValueError(
+                    f"{setting} does nothing for the {choice} {getattr(self, choice)!r}, only for "
+                    f"{', '.join(served)}; leave it out"
+                )
+        return self
+
+
+def _differs(config: Any, setting: str) -> bool:
+    """Says whether a setting, dotted, has another value than its default."""
+    for name in setting.split("."):
+        default = type(config).model_fields[name].get_default(call_default_factory=True)
+        config = getattr(config, name)
+    return bool(config != default)

@@ -14,7 +14,7 @@ from kerasft.data import Field, Source
 from kerasft.errors import OrderError, PretrainedError
 from kerasft.pretrained import converters, resolve
 from kerasft.training.update import Batch
-from kerasft_text.config import TextConfig
+from kerasft_text.config import PRETRAINED, SCRATCH, TextConfig
 from kerasft_text.encoders import build_model, pretrained_encoder, scratch_encoder
 from kerasft_text.hub_tokenizer import HubTokenizer
 from kerasft_text.kinds import KINDS, Kind
@@ -155,7 +155,7 @@ class Text(kerasft.Task):
         return [self.tokenizer]
 
     def _folder(self) -> Path:
-        return resolve(self.config.encoder)
+        return resolve(self.config.encoder, suggest=(*SCRATCH, *PRETRAINED))
 
     def _pretrained_tokenizer(self) -> Tokenizer:
         folder = self._folder()

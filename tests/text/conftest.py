@@ -7,15 +7,19 @@ from typing import Any
 
 import pytest
 
-TINY = {
-    "cnn": {"filters": 8},
-    "rnn": {"units": 8},
-    "transformer": {"heads": 2, "intermediate_dim": 16},
-    "mlp": {"units": [16]},
-    "embedding": {"dim": 16, "dropout": 0.1},
-    "head": {"dropout": 0.1},
+_SCRATCH = {"embedding": {"dim": 16, "dropout": 0.1}}
+_OWN = {
+    "cnn": {"cnn": {"filters": 8}},
+    **{name: {"rnn": {"units": 8}} for name in ("bilstm", "gru", "attention")},
+    "transformer": {"transformer": {"heads": 2, "intermediate_dim": 16}},
+    "mlp": {"mlp": {"units": [16]}},
 }
-"""Sections that make any encoder small and quick to learn."""
+
+
+def tiny(encoder: str) -> dict[str, Any]:
+    """Returns settings that make an encoder small and quick to learn."""
+    own = {**_SCRATCH, **_OWN[encoder]} if encoder in _OWN else {}
+    return {"encoder": encoder, "head": {"dropout": 0.1}, **own}
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from kerasft_text.config import SCRATCH, TextConfig
 from kerasft_text.encoders import Encoder, build_model, pretrained_encoder, scratch_encoder
 from kerasft_text.encoders.scratch import WordDropout
 
-from .conftest import TINY
+from .conftest import tiny
 
 IDS = np.array([[3, 4, 5, 6, 7], [8, 0, 0, 0, 0]], np.int32)
 LONGER = np.pad(IDS, ((0, 0), (0, 7)))
@@ -52,11 +52,10 @@ def roberta() -> dict[str, Any]:
 
 
 def encode(name: str, **config: Any) -> tuple[TextConfig, Encoder]:
-    settings = {"encoder": name, "backbone": {"max_length": 16}, **TINY, **config}
     if name in SCRATCH:
-        made = TextConfig(**settings)
+        made = TextConfig(**{**tiny(name), **config})
         return made, scratch_encoder(made, vocabulary_size=30)
-    made = TextConfig(**settings)
+    made = TextConfig(**{**tiny(name), "backbone": {"max_length": 16}, **config})
     if name == "bert":
         return made, pretrained_encoder(made, BERT)
     return made, pretrained_encoder(made, roberta(), padding_id=1)
@@ -89,7 +88,8 @@ def test_order_matters_to_encoders_that_see_it() -> None:
 
 @pytest.mark.parametrize("name", [*SCRATCH, "bert", "roberta"])
 def test_every_weight_is_in_one_group_and_trains(name: str) -> None:
-    model, groups = build_model(*encode(name, embedding={"dim": 16, "word_dropout": 0.1}), outputs=2)
+    dropped = {"embedding": {"dim": 16, "word_dropout": 0.1}} if name in SCRATCH else {}
+    model, groups = build_model(*encode(name, **dropped), outputs=2)
     assert next(iter(groups)) == "embeddings"
     assert list(groups)[-1] == "head"
     grouped = [id(weight) for layers in groups.values() for layer in layers for weight in layer.weights]

@@ -21,7 +21,7 @@ from kerasft_text.kinds.entities import Entities
 from kerasft_text.metrics import SpanF1
 from kerasft_text.tokenization import WordTokenizer
 
-from .conftest import TINY
+from .conftest import tiny
 
 NAMES = ("person", "place")
 TAGS = ("O", *(f"{prefix}-{name}" for name in NAMES for prefix in "BI"))
@@ -201,7 +201,7 @@ def test_files_of_tokens_are_answered(write_rows: Any) -> None:
         {"tokens": ["Rome", "is"], "tags": ["B-w", "O"]},
     ]
     path = write_rows(rows * 4)
-    task = kerasft.create("text", kind="entities", encoder="cnn", **TINY)
+    task = kerasft.create("text", kind="entities", **tiny("cnn"))
     task.finetune(path, epochs=1, verbose="quiet")
     found, expected = task.predict(path), task.predict(["in Oslo", "Rome is"] * 4)
     assert {name: value.tolist() for name, value in found.items()} == {

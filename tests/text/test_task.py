@@ -17,12 +17,12 @@ import pytest
 import kerasft
 import kerasft_text
 from kerasft.data import open_source
-from kerasft.errors import ConfigError, DataError, OrderError
+from kerasft.errors import ConfigError, DataError, OrderError, PretrainedError
 from kerasft.training.update import Batch
-from kerasft_text.config import SCRATCH, TextConfig
+from kerasft_text.config import SCRATCH, TextConfig, TextTraining
 from kerasft_text.data import snips
 
-from .conftest import TINY
+from .conftest import tiny
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 TRAINING = {"epochs": 30, "batch_size": 4, "learning_rate": 1e-2, "warmup": 0.0}
@@ -34,8 +34,8 @@ SCORES = {
 }
 
 
-def create(**config: Any) -> Any:
-    return kerasft.create("text", **{"encoder": "cnn", **TINY, "training": TRAINING, **config})
+def create(encoder: str = "cnn", **config: Any) -> Any:
+    return kerasft.create("text", **{**tiny(encoder), "training": TRAINING, **config})
 
 
 def flat(answer: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -284,6 +284,9 @@ def test_defaults_depend_on_the_encoder() -> None:
     assert TextConfig(encoder="cnn", training={"learning_rate": 0.5}).training.learning_rate == 0.5
     loaded = TextConfig.model_validate(TextConfig(encoder="bilstm").model_dump(mode="json"))
     assert loaded == TextConfig(encoder="bilstm")
+    for section in (TextTraining(epochs=1), kerasft.TrainingConfig(epochs=1)):
+        training = TextConfig(encoder="cnn", training=section).training
+        assert (training.epochs, training.learning_rate) == (1, 1e-3)
 
 
 @pytest.mark.parametrize(
@@ -292,12 +295,42 @@ def test_defaults_depend_on_the_encoder() -> None:
         ({"encoder": "transformer", "embedding": {"dim": 10}}, "multiple of transformer.heads"),
         ({"labels": ["a", "a"]}, "given twice"),
         ({"labels": []}, "at least one label"),
+        ({"encoder": ""}, "encoder"),
+        ({"encoder": "cnn", "backbone": {"max_length": 16}}, "backbone.*'cnn', only for a pretrained one"),
+        ({"embedding": {"dim": 16}}, "embedding.*'minilm', only for cnn, bilstm, gru"),
+        ({"encoder": "cnn", "rnn": {"units": 64}}, "rnn.*'cnn', only for bilstm, gru, attention"),
+        ({"kind": "multilabel", "head": {"label_smoothing": 0.1}}, r"head\.label_smoothing.*'multilabel'"),
+        ({"head": {"threshold": 0.4}}, r"head\.threshold.*'classification', only for multilabel"),
+        ({"kind": "regression", "labels": ["a"]}, "labels.*'regression'"),
+        ({"kind": "entities", "pooling": "max"}, "pooling.*'entities'"),
         ({"cnn": {"filtres": 3}}, 'cnn.filtres.*did you mean "cnn.filters"'),
     ],
 )
 def test_wrong_settings(config: dict[str, Any], problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         kerasft.create("text", **config)
+
+
+def test_settings_that_do_something_stay_through_a_saved_config() -> None:
+    for kind in SCORES:
+        for encoder in (*SCRATCH, "minilm"):
+            config = TextConfig(**{**tiny(encoder), "kind": kind})
+            assert TextConfig.model_validate(config.model_dump(mode="json")) == config
+
+
+@pytest.mark.parametrize(
+    ("encoder", "hint"),
+    [
+        ("bilstmm", 'did you mean "bilstm"'),
+        ("lstm", 'did you mean "bilstm"'),
+        ("CNN", 'did you mean "cnn"'),
+        ("minilmm", 'did you mean "minilm"'),
+        ("zzzz", "valid names: attention, bilstm, cnn, gru, minilm, mlp, transformer, or"),
+    ],
+)
+def test_a_mistyped_encoder(encoder: str, hint: str) -> None:
+    with pytest.raises(PretrainedError, match=hint):
+        kerasft.create("text", encoder=encoder, labels=["a", "b"]).build()
 
 
 def test_snips_is_small_balanced_and_aligned() -> None:
