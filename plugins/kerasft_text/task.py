@@ -88,6 +88,7 @@ class Text(kerasft.Task):
         if not self.config.pretrained:
             vocabulary = self.config.vocabulary
             self._tokenizer = WordTokenizer.learn(self.kind.texts(source), **vocabulary.model_dump())
+        self.kind.warn(source, lambda text: self.tokenizer.encode(text))
 
     def save_assets(self, folder: Path) -> None:
         learned = {**self.kind.state(), "architecture": self._architecture}

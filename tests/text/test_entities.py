@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -127,6 +128,30 @@ def test_spans_are_counted_by_their_characters() -> None:
     metric.update_state(*kind.score(batch, outputs_for(batch.targets["tags"])))
     assert float(metric.result()["span_recall"]) == pytest.approx(2 / 3)
     assert float(metric.result()["span_precision"]) == pytest.approx(2 / 3)
+
+
+def test_spans_that_cannot_be_learned_are_told_once(write_rows: Any) -> None:
+    rows = [
+        ("Ada in Paris", [(0, 3, "person"), (7, 12, "place")]),
+        ("New York City", [(0, 13, "place"), (0, 8, "place")]),
+        ("pmnear", [(0, 2, "place"), (2, 6, "person")]),
+    ]
+    data = write_rows({"text": [text for text, _ in rows], "entities": [spans for _, spans in rows]})
+    task = kerasft.create("text", kind="entities", **tiny("cnn"))
+    with pytest.warns(UserWarning, match="cannot be learned") as caught:
+        task.adapt(open_source(data, fields=task.fields()))
+    (warning,) = [found for found in caught if found.category is UserWarning]
+    assert str(warning.message) == (
+        "3 of 6 entities cannot be learned, for the model tags whole words, each once: 1 overlap another, "
+        "2 cover a part of a word; the first is 'New York' in data.jsonl, line 2."
+    )
+
+
+def test_spans_that_can_be_learned_are_no_news(write_rows: Any) -> None:
+    task = kerasft.create("text", kind="entities", **tiny("cnn"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        task.adapt(open_source(write_rows(task.example()), fields=task.fields()))
 
 
 def test_words_that_are_cut_off_are_outside_and_cost_nothing() -> None:

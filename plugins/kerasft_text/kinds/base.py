@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import keras
@@ -73,6 +73,9 @@ class Kind:
 
     def adapt(self, source: Source) -> None:
         """Learns from the training data what the config leaves open."""
+
+    def warn(self, source: Source, encode: Callable[[tf.Tensor], Encoding]) -> None:
+        """Warns of what no model can learn from the training data; called after `adapt`."""
 
     def state(self) -> dict[str, Any]:
         """Returns what `adapt` learned, JSON-able."""

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import collections
+import itertools
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from kerasft.data import Field, Source
 from kerasft.errors import ConfigError, DataError
+from kerasft.training.examples import raw_tensors
 from kerasft.training.update import Batch
 from kerasft_text import metrics
 from kerasft_text.config import TextConfig
 from kerasft_text.kinds.base import TEXT, Kind
-from kerasft_text.kinds.spans import gold_from_spans, gold_from_tags, joined, to_characters
+from kerasft_text.kinds.spans import gold_from_spans, gold_from_tags, joined, to_characters, unlearnable
 from kerasft_text.metrics import tag_spans
 from kerasft_text.tokenization import Encoding, Tokenizer
 from kerasft_text.wordpiece import string_table
 
 _PREFIXES = {"B": 0, "U": 0, "S": 0, "I": 1, "L": 1, "E": 1, "M": 1}
 """Ways to write that a word begins an entity, or continues one (BIO, BILOU, BIOES)."""
+
+_ROWS = 256
 
 
 class Entities(Kind):
@@ -88,6 +95,29 @@ class Entities(Kind):
         if not names:
             raise DataError(f"{source.name} marks no entity at all; there is nothing to learn.")
         self.names = tuple(sorted(names))
+
+    def warn(self, source: Source, encode: Callable[[tf.Tensor], Encoding]) -> None:
+        if {"tokens", "tags"} <= set(source.columns):
+            return
+        total, reasons, first = 0, collections.Counter[str](), ""
+        for start in range(0, len(source), _ROWS):
+            rows = source.take(np.arange(start, min(start + _ROWS, len(source))))
+            raw = raw_tensors(rows, self.fields())
+            targets = self.targets(raw, encode(raw["text"]))
+            judged = zip(targets["spans"].to_list(), unlearnable(targets).to_list(), strict=True)
+            for row, (spans, lost) in enumerate(judged):
+                total += len(spans)
+                for begin, end, _ in itertools.compress(spans, lost):
+                    overlaps = sum(a < end and b > begin for a, b, _ in spans) > 1
+                    reasons["overlap another" if overlaps else "cover a part of a word"] += 1
+                    first = first or f"{rows['text'][row][begin:end]!r} in {source.where(start + row)}"
+        if first:
+            why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+            warnings.warn(
+                f"{reasons.total()} of {total} entities cannot be learned, for the model tags whole words, "
+                f"each once: {why}; the first is {first}.",
+                stacklevel=2,
+            )
 
     def check_tokenizer(self, tokenizer: type[Tokenizer]) -> None:
         if not tokenizer.splits_words:

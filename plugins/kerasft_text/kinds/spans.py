@@ -117,6 +117,21 @@ def gold_from_spans(starts: tf.RaggedTensor, ends: tf.RaggedTensor, types: tf.Te
     )
 
 
+def unlearnable(targets: dict[str, Any]) -> tf.RaggedTensor:
+    """Finds the spans that no tags of words say: they overlap others, or end inside a word.
+
+    Args:
+        targets: of a `Gold`.
+
+    Returns:
+        bool [batch, spans], in the order of `Gold.spans`.
+    """
+    said = to_characters(tag_spans(targets["tags"].to_tensor()), targets["unit_bounds"].to_tensor())
+    spans = targets["spans"].to_tensor()
+    same = tf.reduce_all(tf.equal(spans[:, :, None], said[:, None]), -1)
+    return tf.RaggedTensor.from_tensor(~tf.reduce_any(same, -1), lengths=targets["spans"].row_lengths())
+
+
 def to_characters(spans: tf.Tensor, bounds: tf.Tensor) -> tf.Tensor:
     """Turns spans over units into spans of characters.
 
