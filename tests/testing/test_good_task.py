@@ -105,6 +105,14 @@ def test_config_data_and_choice_of_checks():
     assert "head (27)" in report["groups"].detail  # 8 inputs and a bias for each of three labels
 
 
+def test_one_epoch_is_too_few_to_compare_two_runs():
+    kerasft.register("mood")(Mood)
+    report = check_task("mood", only=["seed", "resume"], training={"epochs": 1})
+    assert report["seed"].ok is None
+    assert "give training.epochs=2" in report["seed"].detail
+    assert report["resume"].ok
+
+
 def test_wrong_arguments():
     with pytest.raises(ConfigError, match=r"no check 'expot'.*did you mean \"export\""):
         check_task(Mood, only=["expot"])
