@@ -25,8 +25,19 @@ _STAGING = ".partial"
 
 
 def home() -> Path:
-    """Returns the folder of kerasft's downloads: ``$KERASFT_HOME``, or ``~/.cache/kerasft``."""
-    return Path(os.environ.get("KERASFT_HOME") or "~/.cache/kerasft").expanduser().absolute()
+    """Returns the folder of kerasft's downloads: ``$KERASFT_HOME``, or ``~/.cache/kerasft``.
+
+    Raises:
+        PretrainedError: It stands in the home folder of a user that there is not.
+    """
+    given = os.environ.get("KERASFT_HOME") or "~/.cache/kerasft"
+    try:
+        return Path(given).expanduser().absolute()
+    except RuntimeError as error:
+        raise PretrainedError(
+            f"the cache folder {given} cannot be found ({str(error).rstrip('.')}); set KERASFT_HOME to a "
+            "folder that you can write to"
+        ) from error
 
 
 def folder_of(entry: Entry) -> Path:

@@ -64,7 +64,10 @@ def resolve(
         )
     if name in catalogue.CATALOGUE:
         return fetch(name, progress=progress)
-    folder = Path(name).expanduser()
+    try:
+        folder = Path(name).expanduser()
+    except RuntimeError as error:
+        raise PretrainedError(f"there is no folder {name} ({str(error).rstrip('.')})") from error
     if folder.is_dir():
         return folder.absolute()
     if folder.exists():

