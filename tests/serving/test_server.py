@@ -85,6 +85,10 @@ def corrupt(request: Any) -> None:
     request.inputs["x"].tensor_content = b"123"
 
 
+def swell(request: Any) -> None:
+    request.inputs["text"].tensor_shape.dim[0].size = 10**13
+
+
 def rename(request: Any) -> None:
     request.inputs["z"].CopyFrom(request.inputs["x"])
     del request.inputs["x"]
@@ -128,6 +132,7 @@ CASES: list[tuple[Callable[[Any], Any], str, str]] = [
         "provided. Inputs expected to be in the request {text,z}, or default input alias set: ",
     ),
     (corrupt, "INVALID_ARGUMENT", "tensor parsing error: x"),
+    (swell, "INVALID_ARGUMENT", "tensor parsing error: text"),
     (
         lambda request: request.inputs["x"].CopyFrom(to_proto(X.astype(np.int64))),
         "INVALID_ARGUMENT",
@@ -234,6 +239,10 @@ def test_client_errors_are_one_sentence_with_the_code(client: Client) -> None:
 def test_what_cannot_be_sent_is_named(client: Client) -> None:
     with pytest.raises(ServingError, match="input 'x' cannot be sent: the nested lists have unequal lengths"):
         client.predict(model="demo", x=[[1], [2, 3]], text=["a"])
+    with pytest.raises(ServingError, match=f"version {2**70} cannot be sent: give an integer below"):
+        client.predict(model="demo", version=2**70, x=X, text=["a"])
+    with pytest.raises(ServingError, match="version '3' cannot be sent"):
+        client.status(model="demo", version="3")  # type: ignore[arg-type]
 
 
 def test_a_server_that_is_not_there_is_named() -> None:

@@ -154,5 +154,11 @@ class Client:
 
 def _set_model(spec: Any, name: str, version: int | None) -> None:
     spec.name = name
-    if version is not None:
+    if version is None:
+        return
+    try:
         spec.version.value = version
+    except (TypeError, ValueError) as error:
+        raise ServingError(
+            f"the version {version!r} cannot be sent: give an integer below 2**63", code="INVALID_ARGUMENT"
+        ) from error

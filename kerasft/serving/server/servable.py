@@ -143,7 +143,7 @@ def _feeds(signature: Any, inputs: Mapping[str, Any]) -> dict[str, np.ndarray[An
             )
         try:
             feeds[info.name] = to_numpy(inputs[alias] if alias in inputs else defaults[alias])
-        except (ValueError, OverflowError) as error:
+        except (ValueError, OverflowError, MemoryError) as error:
             raise _invalid(f"tensor parsing error: {alias}") from error
     if sent - known:
         used, all_sent = ",".join(sorted(sent & known)), ",".join(sorted(sent))
