@@ -15,11 +15,12 @@ WARMUP = "assets.extra/tf_serving_warmup_requests"
 MANIFEST = "assets.extra/kerasft/manifest.json"
 EXPECTED = "assets.extra/kerasft/expected_predictions"
 DEFAULT_SIGNATURE = "serving_default"
+MAX_VERSION = 2**63 - 1
 
 
 def is_version(name: str) -> bool:
     """Tells whether TensorFlow Serving would take a folder of this name for a version."""
-    return name.isascii() and name.isdecimal()
+    return name.isascii() and name.isdecimal() and int(name) <= MAX_VERSION
 
 
 def versions(folder: Path) -> dict[int, Path]:
@@ -45,6 +46,8 @@ def version_folder(path: Path) -> Path:
     """
     if (path / GRAPH).is_file():
         return path
+    if path.is_file():
+        raise ExportError(f"no exported model at {path}: it is a file; give the folder that holds it")
     if not path.is_dir():
         raise ExportError(f"no exported model at {path}: the folder does not exist")
     numbered = versions(path)

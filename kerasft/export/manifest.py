@@ -13,6 +13,8 @@ from kerasft.export import layout
 from kerasft.export.report import Check
 
 FORMAT = 1
+DEFAULT_TOLERANCE = {"rtol": 1e-3, "atol": 1e-4}
+GPU_TOLERANCE = {"rtol": 1e-2, "atol": 1e-2}
 
 
 def _sha256(path: Path) -> str:
@@ -57,7 +59,18 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         raise ExportError(f"{path} cannot be read: {error}") from error
     if not isinstance(content, dict) or not isinstance(content.get("files"), dict):
         raise ExportError(f"{path} is not a manifest of kerasft: it lists no files")
+    tolerance = content.get("tolerance", DEFAULT_TOLERANCE)
+    if not _is_tolerance(tolerance):
+        raise ExportError(f"{path} has the tolerance {tolerance!r}; it must hold numbers for rtol and atol")
     return content
+
+
+def _is_tolerance(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() == DEFAULT_TOLERANCE.keys()
+        and all(isinstance(number, int | float) and number >= 0 for number in value.values())
+    )
 
 
 def check_checksums(folder: Path) -> Check:

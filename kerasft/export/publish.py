@@ -18,6 +18,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from kerasft.errors import ExportError
 from kerasft.export import layout
@@ -55,9 +56,10 @@ def publishing(target: Path, version: int | None = None) -> Iterator[Publication
     Raises:
         ExportError: If the version exists, the folder cannot be written, or the disk is full.
     """
-    if version is not None and version < 0:
+    if version is not None and not _is_number(version):
         raise ExportError(
-            f"version {version} is not a version number: give an integer from 0, or none for the next"
+            f"version {version!r} is not a version number: give an integer from 0 to 2**63 - 1, or none for "
+            "the next"
         )
     with _clear_errors(target):
         target.mkdir(parents=True, exist_ok=True)
@@ -89,6 +91,11 @@ def _clear_errors(target: Path) -> Iterator[None]:
                 f"no space left to write a model to {target}: free some and export again"
             ) from error
         raise ExportError(f"a model cannot be written to {target}: {error.strerror or error}") from error
+
+
+def _is_number(version: Any) -> bool:
+    is_integer = isinstance(version, int) and not isinstance(version, bool)
+    return is_integer and 0 <= version <= layout.MAX_VERSION
 
 
 def _next(target: Path) -> int:

@@ -9,15 +9,12 @@ import numpy as np
 
 from kerasft.errors import KerasftError
 from kerasft.export import layout, warmup
-from kerasft.export.manifest import read_manifest
+from kerasft.export.manifest import DEFAULT_TOLERANCE, read_manifest
 from kerasft.export.report import Check
 from kerasft.export.runtime import Model
 from kerasft.serving.tensors import to_numpy
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
-
-DEFAULT_TOLERANCE = {"rtol": 1e-3, "atol": 1e-4}
-GPU_TOLERANCE = {"rtol": 1e-2, "atol": 1e-2}
 
 
 class NotFinite:
@@ -86,9 +83,9 @@ def compare_expected(model: Model, seen: NotFinite) -> Check:
     path = model.path / layout.EXPECTED
     if not path.is_file():
         return Check(name="agreement", ok=None, detail="the export recorded no outputs to compare with")
+    tolerance = (read_manifest(model.path) or {}).get("tolerance", DEFAULT_TOLERANCE)
     worst, compared = 0.0, 0
     try:
-        tolerance = (read_manifest(model.path) or {}).get("tolerance", DEFAULT_TOLERANCE)
         for log in warmup.read_logs(path):
             request = log.predict_log.request
             outputs = run_request(model, request)

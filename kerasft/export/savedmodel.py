@@ -16,9 +16,8 @@ import numpy as np
 
 from kerasft.errors import ExportError
 from kerasft.export import layout, lint, warmup
-from kerasft.export.manifest import write_manifest
+from kerasft.export.manifest import DEFAULT_TOLERANCE, GPU_TOLERANCE, write_manifest
 from kerasft.export.publish import publishing
-from kerasft.export.replay import DEFAULT_TOLERANCE, GPU_TOLERANCE
 from kerasft.export.report import ExportReport
 from kerasft.export.verify import verify as verify_folder
 from kerasft.serving.tensors import as_array

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,9 +67,17 @@ def test_a_version_that_exists_is_refused_and_stays_as_it_was(tmp_path: Path) ->
     assert [path.name for path in tmp_path.rglob("*")] == ["2", "mine"]
 
 
-def test_a_negative_version_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="version -1"), publishing(tmp_path, -1):
+@pytest.mark.parametrize("version", [-1, 2**63, "3", True, 1.0])
+def test_what_is_no_version_number_is_refused(tmp_path: Path, version: Any) -> None:
+    sentence = re.escape(f"version {version!r} is not a version number")
+    with pytest.raises(ExportError, match=sentence), publishing(tmp_path / "model", version):
         pass
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_number_that_no_server_reads_is_no_version(tmp_path: Path) -> None:
+    (tmp_path / str(2**63)).mkdir()
+    assert publish(tmp_path) == 1
 
 
 def test_nothing_is_visible_until_all_is_written(tmp_path: Path) -> None:

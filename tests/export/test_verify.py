@@ -178,6 +178,17 @@ def test_a_damaged_manifest_is_caught(failures: Failures, copied: Path) -> None:
     assert "checksums" in failures(copied)
 
 
+@pytest.mark.parametrize("tolerance", [None, 1e-3, {"rtol": 0.1}, {"rtol": "0.1", "atol": 0.1}])
+def test_a_manifest_with_a_wrong_tolerance_is_caught(
+    failures: Failures, copied: Path, tolerance: Any
+) -> None:
+    path = copied / layout.MANIFEST
+    path.write_text(json.dumps({**json.loads(path.read_text()), "tolerance": tolerance}))
+    found = failures(copied)
+    assert set(found) == {"checksums", "agreement"}
+    assert "tolerance" in found["agreement"]
+
+
 def test_a_warmup_request_that_fails_is_caught(failures: Failures, copied: Path) -> None:
     logs = [
         *warmup.read_logs(copied / layout.WARMUP),
@@ -243,6 +254,11 @@ def test_an_empty_folder_is_caught(tmp_path: Path) -> None:
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="does not exist"):
         verify(tmp_path / "nothing")
+
+
+def test_a_file_is_led_to_its_folder(exported: Path) -> None:
+    with pytest.raises(ExportError, match="is a file; give the folder that holds it"):
+        verify(exported / layout.GRAPH)
 
 
 def test_a_graph_for_training_only_is_caught(failures: Failures, copied: Path) -> None:
