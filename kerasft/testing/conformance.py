@@ -36,6 +36,7 @@ _PLANS: dict[str, _Plan] = {
     "groups": _Plan(building.check_groups, ("build",)),
     "preprocess": _Plan(encoding.check_preprocess, ("build",)),
     "targets": _Plan(encoding.check_targets, ("build",)),
+    "request": _Plan(serving.check_request, ("signatures", "build")),
     "loss": _Plan(learning.check_loss, ("preprocess", "targets")),
     "gradients": _Plan(learning.check_gradients, ("loss",)),
     "metrics": _Plan(learning.check_metrics, ("loss",)),

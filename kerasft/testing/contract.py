@@ -32,6 +32,7 @@ _METHODS = (
     "score",
     "update_metrics",
     "postprocess",
+    "request",
     "serve",
     "resources",
 )

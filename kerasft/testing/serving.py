@@ -21,6 +21,39 @@ from kerasft.training.examples import Encoder
 from kerasft.training.update import Batch
 
 
+def check_request(subject: Subject) -> str:
+    """request turns rows of data, without targets, into the inputs of serving_default, row by row."""
+    task = subject.built
+    if type(task).predict is not Task.predict:
+        raise Skipped("the task brings its own predict(), which may not call request()")
+    columns = [field.name for field in subject.example.fields if not field.target]
+    rows = subject.example.take(np.arange(len(subject.example)), columns)
+    with subject.doing("request()"):
+        inputs = task.request(rows)
+    wanted = task.signatures()["serving_default"]
+    require(
+        set(inputs) == set(wanted),
+        f"request() gives {', '.join(inputs) or 'nothing'} for rows of {', '.join(rows)}: return a value "
+        f"a row for each input of serving_default ({', '.join(wanted)})",
+    )
+    for name, values in inputs.items():
+        require(
+            len(values) == len(subject.example),
+            f"request() gives {len(values)} values of {name!r} for {len(subject.example)} rows: return one a "
+            "row, or predict() answers with those of other rows",
+        )
+    for index in range(len(subject.example)):
+        with subject.doing(f"request() on row {index} alone"):
+            alone = task.request({name: values[index : index + 1] for name, values in rows.items()})
+        for name, values in inputs.items():
+            require(
+                repr(alone[name][0]) == repr(values[index]),
+                f"request() gives another {name!r} for row {index} alone than among {len(values)} rows: "
+                "predict() goes through large data in parts, so treat each row by itself",
+            )
+    return f"{', '.join(rows)} -> {', '.join(inputs)}"
+
+
 def check_serve(subject: Subject) -> str:
     """What is served equals training's preprocess, the model and postprocess."""
     task = subject.reference.task

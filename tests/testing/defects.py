@@ -182,6 +182,22 @@ class NoTargets(Mood):
     targets = kerasft.Task.targets
 
 
+class RequestByAnotherName(Mood):
+    def request(self, rows):
+        return {"sentence": rows["text"]}
+
+
+class RequestOfSomeRows(Mood):
+    def request(self, rows):
+        return {"text": [text for text in rows["text"] if "bad" not in text]}
+
+
+class RequestPadsItself(Mood):
+    def request(self, rows):
+        longest = max(map(len, rows["text"]))
+        return {"text": [text.ljust(longest) for text in rows["text"]]}
+
+
 # -------------------------------------------------------------------------------------------------- training
 
 

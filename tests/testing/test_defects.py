@@ -66,6 +66,9 @@ _CAUGHT = [
     ("ReadsTheTarget", "preprocess", r"reads the target column 'label'.*read it in targets\(\).*defects.py"),
     ("LooksWhetherTargetsAreThere", "preprocess", r"another 'ids' when targets are there"),
     ("NoTargets", "targets", r"returned nothing for the column label: override it"),
+    ("RequestByAnotherName", "request", r"gives sentence for rows of text: .*serving_default \(text\)"),
+    ("RequestOfSomeRows", "request", r"gives 2 values of 'text' for 4 rows: return one a row"),
+    ("RequestPadsItself", "request", r"another 'text' for row 0 alone than among 4 rows.*each row by itself"),
     (
         "LossPerClass",
         "loss",
