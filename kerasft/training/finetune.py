@@ -239,7 +239,7 @@ def _make_stepper(
     def make() -> keras.optimizers.Optimizer:
         return make_optimizer(
             config,
-            variables=task.freezing.variables,
+            undecayed=task.freezing.undecayed,
             total_steps=total_steps,
             loss_scale=precision == "mixed_float16",
             copy=next(calls) > 0,

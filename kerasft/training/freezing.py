@@ -27,6 +27,8 @@ _NORMALIZATION = (
     keras.layers.UnitNormalization,
 )
 
+_UNDECAYED = ("bias", "beta", "gamma", "scale")
+
 
 @dataclasses.dataclass(frozen=True)
 class _Owner:
@@ -115,6 +117,17 @@ class Freezing:
         """Everything that training could move, in the order of the models."""
         return [weight for owner in self._owners if owner.moves for weight in owner.weights]
 
+    @property
+    def undecayed(self) -> list[keras.Variable]:
+        """What weight decay spares: vectors, normalisation layers, and biases and scales of any shape."""
+        return [
+            weight
+            for owner in self._owners
+            if owner.moves
+            for weight in owner.weights
+            if len(weight.shape) <= 1 or weight.name in _UNDECAYED or _is_normalization(owner.layer)
+        ]
+
     def group_of(self) -> dict[int, str]:
         """Returns the group of each variable by its id."""
         return {id(weight): owner.group for owner in self._owners for weight in owner.weights}
@@ -181,9 +194,7 @@ class Freezing:
         if policy in ("none", "all", "backbone"):
             return self._of_groups({"none": [], "all": names, "backbone": names[:-1]}[policy])
         if policy == "norm":
-            return self._where(
-                lambda owner: isinstance(owner.layer, _NORMALIZATION) or "Norm" in type(owner.layer).__name__
-            )
+            return self._where(lambda owner: _is_normalization(owner.layer))
         return self._matching(policy)
 
     def _matching(self, pattern: str) -> frozenset[int]:
@@ -288,6 +299,10 @@ class Freezing:
             trainable = sum(size for key, size in sizes.items() if key not in frozen)
             rows.append(GroupRow(name, len(owners), sum(sizes.values()), trainable, factors[name]))
         return FreezeReport(tuple(rows))
+
+
+def _is_normalization(layer: keras.Layer) -> bool:
+    return isinstance(layer, _NORMALIZATION) or "Norm" in type(layer).__name__
 
 
 def _check_groups(groups: Any) -> None:

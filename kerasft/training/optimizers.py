@@ -85,7 +85,7 @@ def make_learning_rate(config: TrainingConfig, *, total_steps: int) -> Any:
 def make_optimizer(
     config: TrainingConfig,
     *,
-    variables: Sequence[keras.Variable],
+    undecayed: Sequence[keras.Variable],
     total_steps: int,
     loss_scale: bool,
     copy: bool = False,
@@ -96,7 +96,7 @@ def make_optimizer(
 
     Args:
         config: The training config.
-        variables: Everything that may train in any phase.
+        undecayed: What weight decay spares.
         total_steps: Updates in the whole training, for schedules.
         loss_scale: Scale the loss dynamically, as float16 needs.
         copy: Copy an optimizer object, because another update uses it already.
@@ -113,7 +113,7 @@ def make_optimizer(
         if copy:
             optimizer = type(optimizer).from_config(optimizer.get_config())
     elif isinstance(optimizer, str):
-        optimizer = _from_name(optimizer, config, variables=variables, total_steps=total_steps)
+        optimizer = _from_name(optimizer, config, undecayed=undecayed, total_steps=total_steps)
     else:
         raise ConfigError(f"optimizer: {optimizer!r} is neither a name nor a Keras optimizer.")
     if loss_scale and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
@@ -134,7 +134,7 @@ def optimizer_classes() -> dict[str, Any]:
 
 
 def _from_name(
-    name: str, config: TrainingConfig, *, variables: Sequence[keras.Variable], total_steps: int
+    name: str, config: TrainingConfig, *, undecayed: Sequence[keras.Variable], total_steps: int
 ) -> keras.optimizers.Optimizer:
     arguments: dict[str, Any] = {"learning_rate": make_learning_rate(config, total_steps=total_steps)}
     if config.weight_decay is not None:
@@ -142,10 +142,8 @@ def _from_name(
     if config.clip_norm is not None:
         arguments["global_clipnorm"] = config.clip_norm
     optimizer = optimizer_classes()[name.lower()](**arguments)
-    if optimizer.weight_decay is not None:
-        vectors = [variable for variable in variables if len(variable.shape) <= 1]
-        if vectors:
-            optimizer.exclude_from_weight_decay(var_list=vectors)
+    if optimizer.weight_decay is not None and undecayed:
+        optimizer.exclude_from_weight_decay(var_list=list(undecayed))
     return optimizer
 
 
