@@ -50,6 +50,12 @@ def optimized_variables(optimizer: keras.optimizers.Optimizer) -> list[keras.Var
     return list(getattr(optimizer, "inner_optimizer", optimizer)._trainable_variables)
 
 
+def rate_schedule(optimizer: keras.optimizers.Optimizer) -> Any:
+    """Returns the schedule that an optimizer takes its rate from, None if the rate is a number."""
+    rate = getattr(optimizer, "inner_optimizer", optimizer)._learning_rate
+    return rate if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule) else None
+
+
 def seed_generators(layer: keras.Layer) -> list[keras.random.SeedGenerator]:
     """Returns the random state that `layer` itself holds."""
     return list(layer._seed_generators)
@@ -119,9 +125,9 @@ def set_mask(tensor: Any, mask: Any) -> None:
     tensor._keras_mask = mask
 
 
-def enable_lora(layer: keras.Layer, rank: int, alpha: float | None) -> None:
-    """Adds a low-rank pair to a Dense or EinsumDense layer."""
-    layer.enable_lora(rank, lora_alpha=alpha)
+def enable_lora(layer: keras.Layer, rank: int, alpha: float | None, *, seed: int) -> None:
+    """Adds a low-rank pair to a Dense or EinsumDense layer; `seed` draws the first of the two."""
+    layer.enable_lora(rank, lora_alpha=alpha, a_initializer=keras.initializers.HeUniform(seed=seed))
 
 
 def frozen_kernel(layer: keras.Layer) -> keras.Variable:

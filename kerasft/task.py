@@ -292,7 +292,7 @@ class Task:
                     )
             if pretrained:
                 self.load_pretrained(built)
-            self._freezing = Freezing(models=models, groups=self.layer_groups(built))
+            self._freezing = Freezing(models=models, groups=self.layer_groups(built), seed=self.config.seed)
             self.forward = None if isinstance(built, dict) else Forward(model=built)
             self.models = models
         return self.models if self.forward is None else self.model

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 import keras
+import numpy as np
 
 from kerasft import _compat
 from kerasft.errors import ConfigError
@@ -47,8 +48,8 @@ class LoRA:
                     f"LoRA: targets {self.targets!r} is not a valid pattern ({error})."
                 ) from None
 
-    def enable(self, layers: Iterable[keras.Layer]) -> None:
-        """Adds adapters to the targets among `layers` and the layers below them."""
+    def enable(self, layers: Iterable[keras.Layer], *, seed: int) -> None:
+        """Adds adapters, drawn by `seed`, to the targets among `layers` and the layers below them."""
         inside = [inner for layer in layers for inner in _compat.flatten_layers(layer)]
         adaptable = [layer for layer in dict.fromkeys(inside) if isinstance(layer, _ADAPTABLE)]
         chosen = [layer for layer in adaptable if self.targets is None or re.search(self.targets, layer.path)]
@@ -58,8 +59,9 @@ class LoRA:
                 f"LoRA: no Dense or EinsumDense below the head matches {self.targets!r}; "
                 f"there are {examples}."
             )
-        for layer in chosen:
-            _compat.enable_lora(layer, self.rank, self.alpha)
+        seeds = np.random.default_rng(seed).integers(1 << 31, size=len(chosen)).tolist()
+        for layer, own in zip(chosen, seeds, strict=True):
+            _compat.enable_lora(layer, self.rank, self.alpha, seed=own)
 
     def trains(self, layer: keras.Layer, variable: keras.Variable) -> bool:
         """Whether `variable` of `layer` is moved: adapters, and the bias beside them."""

@@ -53,6 +53,7 @@ class Freezing:
     Args:
         models: Name to model.
         groups: Group name to layers, ordered from input to head; every layer with weights in exactly one.
+        seed: Draws the initial weights of adapters.
 
     Attributes:
         policy: What `freeze` was called with last, or None.
@@ -64,7 +65,11 @@ class Freezing:
     """
 
     def __init__(
-        self, *, models: Mapping[str, keras.Model], groups: Mapping[str, Sequence[keras.Layer]]
+        self,
+        *,
+        models: Mapping[str, keras.Model],
+        groups: Mapping[str, Sequence[keras.Layer]],
+        seed: int = 0,
     ) -> None:
         if not groups:
             raise ConfigError(
@@ -73,6 +78,7 @@ class Freezing:
         _check_groups(groups)
         self.models = dict(models)
         self.groups = {name: list(layers) for name, layers in groups.items()}
+        self._seed = seed
         self.policy: Any = None
         self.lora: LoRA | None = None
         self._collect()
@@ -140,7 +146,8 @@ class Freezing:
                     f"The model already has adapters {self.lora}; build the task anew to use {policy}."
                 )
             if self.lora is None:
-                policy.enable([layer for name in list(self.groups)[:-1] for layer in self.groups[name]])
+                below = [layer for name in list(self.groups)[:-1] for layer in self.groups[name]]
+                policy.enable(below, seed=self._seed)
                 self.lora = policy
                 self._collect()
             head = list(self.groups)[-1]
@@ -156,9 +163,10 @@ class Freezing:
         self.policy = policy
         self.apply(self.frozen)
 
-    def restore(self, frozen: Iterable[int]) -> None:
-        """Freezes what `positions` named in a model of the same architecture."""
+    def restore(self, frozen: Iterable[int], *, policy: Any = None) -> None:
+        """Freezes what `positions` named in a model of the same architecture, as `policy` said it once."""
         keys = list(self.group_of())
+        self.policy = self.policy if policy is None else policy
         self.frozen = frozenset(keys[i] for i in frozen)
         self.apply(self.frozen)
 
@@ -229,7 +237,9 @@ class Freezing:
             raise ConfigError(
                 "LoRA keeps its base frozen: leave out unfreeze, or freeze('backbone') instead of LoRA."
             )
-        frozen = self.frozen or self._resolve("backbone")
+        frozen = self.frozen
+        if self.policy is None and not frozen:
+            frozen = self._resolve("backbone")
         affected = [name for name in self.groups if frozen & self._of_groups([name])]
         return frozen - self._of_groups(unfreeze.released(epoch=epoch, frozen=affected))
 

@@ -113,6 +113,15 @@ def test_optimized_variables(composite, wrapped):
     assert names(_compat.optimized_variables(optimizer)) == ["kernel", "bias"]
 
 
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_rate_schedule(wrapped):
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 10)
+    for rate, expected in ((schedule, schedule), (0.1, None)):
+        optimizer = keras.optimizers.Adam(rate)
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer) if wrapped else optimizer
+        assert _compat.rate_schedule(optimizer) is expected
+
+
 def test_seed_generators(composite):
     assert _compat.seed_generators(composite) == [composite.generator]
     assert len(_compat.seed_generators(composite.several[0])) == 1
@@ -232,7 +241,7 @@ def test_enable_lora_and_frozen_kernel(layer):
     before = layer(inputs)
     kernel = _compat.frozen_kernel(layer)
     assert kernel is layer.kernel
-    _compat.enable_lora(layer, 2, 6.0)
+    _compat.enable_lora(layer, 2, 6.0, seed=1)
     assert layer.lora_enabled
     assert _compat.frozen_kernel(layer) is kernel
     np.testing.assert_array_equal(layer(inputs), before)

@@ -52,6 +52,21 @@ def test_report_counts_adapters(trained):
     assert rows["head"] == (16 + 27, 16 + 27)
 
 
+def test_one_seed_gives_the_same_adapters_whatever_random_numbers_were_drawn_before():
+    def started(seed, draws):
+        task = Attention(seed=seed)
+        task.build()
+        for _ in range(draws):
+            keras.random.normal((3,))
+        task.freeze(LoRA(rank=2))
+        return {name: weight for name, weight in weights_of(task).items() if "lora_kernel_a" in name}
+
+    expected = started(1, draws=0)
+    assert_same(started(1, draws=5), expected)
+    assert len({array.tobytes() for array in expected.values()}) == len(expected)
+    assert len(moved(expected, started(2, draws=0))) == len(expected)
+
+
 def test_targets_choose_layers():
     task = Attention(seed=1)
     task.build()
