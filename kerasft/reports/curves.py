@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeGuard
 
 from kerasft.reports.markup import Html, escape, join, tag
 from kerasft.reports.ticks import nice_step, nice_ticks, number, tick_label
@@ -12,7 +13,8 @@ _WIDTH, _HEIGHT = 360, 210
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 10, 40
 _DOTS = 60  # more epochs than this are a plain line
 
-Series = Mapping[str, Sequence[tuple[float, float]]]
+Points = Sequence[tuple[float, float | None]]
+Series = Mapping[str, Points]
 Place = Callable[[float, float], tuple[float, float]]
 
 
@@ -21,12 +23,12 @@ def line_chart(series: Series, *, title: str, x_label: str = "epoch", mark: floa
 
     Args:
         series: "training" or "validation" (which choose the colour) to points (x, y), ascending in x.
-            A y that is not finite leaves a gap.
+            A y that is None or not finite leaves a gap.
         title: For those who cannot see the chart.
         x_label: Under the axis; x are whole numbers.
         mark: Draws a vertical line at this x.
     """
-    points = [(x, y) for curve in series.values() for x, y in curve if math.isfinite(y)]
+    points = [(x, y) for curve in series.values() for x, y in curve if _is_drawn(y)]
     if not points:
         return tag("p", "no finite value", class_="soft")
     xs, ys = [x for x, _ in points], [y for _, y in points]
@@ -69,17 +71,21 @@ def _x_axis(low: float, high: float, label: str, place: Place) -> Iterator[Html]
     yield Html(f'<text x="{middle}" y="{_HEIGHT - 6}" text-anchor="middle">{escape(label)}</text>')
 
 
-def _curve(name: str, curve: Sequence[tuple[float, float]], x_label: str, place: Place) -> Iterator[Html]:
+def _is_drawn(y: float | None) -> TypeGuard[float]:
+    return y is not None and math.isfinite(y)
+
+
+def _curve(name: str, curve: Points, x_label: str, place: Place) -> Iterator[Html]:
     path, gap = "", True
     for x, y in curve:
-        if math.isfinite(y):
+        if _is_drawn(y):
             left, top = place(x, y)
             path += f"{'M' if gap else 'L'}{left} {top}"
-        gap = not math.isfinite(y)
+        gap = not _is_drawn(y)
     yield Html(f'<path class="{escape(name)}" d="{path}"/>')
     if len(curve) <= _DOTS:
         for x, y in curve:
-            if math.isfinite(y):
+            if _is_drawn(y):
                 left, top = place(x, y)
                 hint = tag("title", f"{x_label} {x:g}, {name}: {number(y)}")
                 yield Html(f'<circle class="{escape(name)}" cx="{left}" cy="{top}" r="2.8">{hint}</circle>')

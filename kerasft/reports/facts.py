@@ -29,11 +29,11 @@ class Best(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """A metric over the epochs; without validation or without training, that list is empty."""
+    """A metric over the epochs, None where it was not measured; of a metric never measured, no list."""
 
     name: str
-    training: list[float]
-    validation: list[float]
+    training: list[float | None]
+    validation: list[float | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,8 +123,14 @@ def _best(run: Run) -> Best | None:
     return Best(state["epoch"], state["monitor"], state["value"])
 
 
-def _curves(history: dict[str, list[float]], best: Best | None) -> list[Curve]:
-    names = list(dict.fromkeys(name.removeprefix(_VALIDATION) for name in history))
+def _curves(history: dict[str, list[Any]], best: Best | None) -> list[Curve]:
+    # Callbacks may log texts and arrays too.
+    numbers = {
+        name: [value if isinstance(value, (int, float)) else None for value in column]
+        for name, column in history.items()
+        if any(isinstance(value, (int, float)) for value in column)
+    }
+    names = list(dict.fromkeys(name.removeprefix(_VALIDATION) for name in numbers))
     monitored = best.monitor.removeprefix(_VALIDATION) if best else ""
     names.sort(key=lambda name: (not name.endswith("loss"), name != monitored))
-    return [Curve(name, history.get(name, []), history.get(_VALIDATION + name, [])) for name in names]
+    return [Curve(name, numbers.get(name, []), numbers.get(_VALIDATION + name, [])) for name in names]

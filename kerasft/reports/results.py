@@ -86,7 +86,7 @@ def _metrics(facts: Facts) -> Html:
     )
 
 
-def _value(values: Sequence[float], place: int) -> float | None:
+def _value(values: Sequence[float | None], place: int) -> float | None:
     return values[place] if -len(values) <= place < len(values) else None
 
 

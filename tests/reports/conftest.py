@@ -111,6 +111,8 @@ def make_run(tmp_path: Path) -> Callable[..., tuple[Moods, Run]]:
                 "frozen": task.freezing.positions(),
                 "freeze": "backbone",
                 "unfreeze": unfreeze,
+                "lora": None,
+                "data": "a fingerprint",
                 "versions": {"keras": "3.99"},
             }
         )

@@ -141,6 +141,15 @@ def test_values_that_are_not_finite(make_run, read_page):
     assert [path.count("M") for path in paths] == [2]  # the curve has a gap
 
 
+def test_values_that_were_not_measured_leave_a_gap_at_their_epochs(make_run, read_page):
+    history = {"loss": [3.0, 2.0, 1.0], "val_loss": [None, 0.25, None], "note": ["a", "b", "c"]}
+    task, run = make_run(history=history, best=None)
+    page = read_page(write_run_report(task, run))
+    assert "epoch 2, validation: 0.2500" in page.text
+    assert "epoch 1, validation" not in page.text
+    assert page.tags.count("svg") == 1
+
+
 def test_broken_best_checkpoint_and_notes_are_left_out(make_run, read_page):
     task, run = make_run()
     run.checkpoints.best_path.write_bytes(b"PK broken")
