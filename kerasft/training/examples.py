@@ -137,17 +137,17 @@ class Examples:
         """Adds cached outputs of a frozen prefix to every batch (row `order[i]` of `store` for example i)."""
         self._frontier = None if store is None or order is None else (store, order)
 
-    def batch(self, indices: np.ndarray) -> Batch:
-        """Returns the examples at `indices` (int64 `[batch]`) as numpy arrays."""
-        parts = self._split(self._store.take(indices))
+    def batch(self, indices: np.ndarray, *, multiple: int = 1) -> Batch:
+        """Returns the examples at `indices` (int64 `[batch]`) as numpy arrays, see `RowStore.take`."""
+        parts = self._split(self._store.take(indices, multiple=multiple))
         if self._frontier is not None:
             store, order = self._frontier
-            parts = parts._replace(frontier=store.take(order[indices]))
+            parts = parts._replace(frontier=store.take(order[indices], multiple=multiple))
         return parts
 
-    def stacked(self, batches: Sequence[np.ndarray]) -> Batch:
+    def stacked(self, batches: Sequence[np.ndarray], *, multiple: int = 1) -> Batch:
         """Returns several batches of one size, stacked: arrays `[batches, batch, ...]`."""
-        joined = self.batch(np.concatenate(batches))
+        joined = self.batch(np.concatenate(batches), multiple=multiple)
         shape = (len(batches), len(batches[0]))
         return tf.nest.map_structure(
             lambda array: None if array is None else array.reshape(*shape, *array.shape[1:]), joined

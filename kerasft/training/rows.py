@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from kerasft.errors import TrainingError
+
 
 class _Growing:
     """Appends arrays along the first axis; spills to a file once told to."""
@@ -55,25 +57,27 @@ class _Fixed:
         self.row_shape: tuple[int | None, ...] = values.shape[1:]
         self.dtype = values.dtype
 
-    def take(self, indices: np.ndarray, length: int | None) -> np.ndarray:
+    def take(self, indices: np.ndarray, multiple: int) -> np.ndarray:
         return np.asarray(self.values[indices])
 
 
 class _Variable:
-    """Rows whose first axis differs in length; `take` pads them with zeros to the longest."""
+    """Rows whose first axis differs in length; `take` pads them with zeros to one length."""
 
     variable = True
 
     def __init__(self, values: np.ndarray, lengths: np.ndarray) -> None:
         self.values = values
         self.lengths = lengths
+        self.longest = int(lengths.max(initial=0))
         self.starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
         self.row_shape: tuple[int | None, ...] = (None, *values.shape[1:])
         self.dtype = values.dtype
 
-    def take(self, indices: np.ndarray, length: int | None) -> np.ndarray:
+    def take(self, indices: np.ndarray, multiple: int) -> np.ndarray:
         lengths = self.lengths[indices]
-        longest = int(lengths.max(initial=0)) if length is None else length
+        # Never beyond the longest row of all, which a model of limited length may just take.
+        longest = min(-(-int(lengths.max(initial=0)) // multiple) * multiple, self.longest)
         padded = np.zeros((len(indices), longest, *self.values.shape[1:]), self.dtype)
         within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         padded[np.repeat(np.arange(len(indices)), lengths), within] = self.values[
@@ -109,20 +113,33 @@ class RowStore:
         Args:
             values: Column to array; `[rows, ...]`, or the rows laid end to end for a column in `lengths`.
             lengths: Column to the length of each row, int64 `[rows]`.
+
+        Raises:
+            TrainingError: the disk is full or cannot be written.
         """
-        for name, array in values.items():
-            if name not in self._growing:
-                self._growing[name] = _Growing()
-                if self._folder is not None:
-                    self._growing[name].spill(self._folder / f"{len(self._growing)}.bin")
-            self._growing[name].append(array)
+        try:
+            for name, array in values.items():
+                if name not in self._growing:
+                    self._growing[name] = _Growing()
+                    if self._folder is not None:
+                        self._growing[name].spill(self._folder / f"{len(self._growing)}.bin")
+                self._growing[name].append(array)
+            if self._folder is None and sum(column.nbytes for column in self._growing.values()) > self._limit:
+                self._spill()
+        except OSError as error:
+            raise TrainingError(
+                f"{self._folder or tempfile.gettempdir()} cannot take the encoded rows "
+                f"({error.strerror or error}): free some space, let TMPDIR name a folder on a larger disk, "
+                "or raise cache_memory_mb to keep more in memory."
+            ) from error
         for name, array in lengths.items():
             self._lengths.setdefault(name, []).append(np.asarray(array, np.int64))
-        if self._folder is None and sum(column.nbytes for column in self._growing.values()) > self._limit:
-            self._folder = Path(tempfile.mkdtemp(prefix="kerasft-rows-"))
-            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-            for i, column in enumerate(self._growing.values()):
-                column.spill(self._folder / f"{i}.bin")
+
+    def _spill(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="kerasft-rows-"))
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        for i, column in enumerate(self._growing.values()):
+            column.spill(self._folder / f"{i}.bin")
 
     def finish(self) -> None:
         """Ends appending; rows can be read from now on."""
@@ -154,6 +171,11 @@ class RowStore:
         variable = [column.lengths for column in self._columns.values() if isinstance(column, _Variable)]
         return np.max(variable, axis=0) if variable else None
 
-    def take(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """Returns the rows at `indices` (int64 `[batch]`), variable ones padded with zeros to the longest."""
-        return {name: column.take(indices, None) for name, column in self._columns.items()}
+    def take(self, indices: np.ndarray, *, multiple: int = 1) -> dict[str, np.ndarray]:
+        """Returns the rows at `indices` (int64 `[batch]`), variable ones padded with zeros.
+
+        Args:
+            indices: Which rows.
+            multiple: They are padded to the longest of them, and on to a multiple of this.
+        """
+        return {name: column.take(indices, multiple) for name, column in self._columns.items()}

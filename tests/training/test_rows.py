@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import resource
 
 import numpy as np
 import pytest
@@ -151,6 +152,33 @@ class Stringy(Words):
 def test_features_that_no_model_takes_are_refused(task, message):
     with pytest.raises(TrainingError, match=message):
         examples(task(), words(4))
+
+
+def test_rows_are_padded_to_a_multiple_but_not_beyond_the_longest_of_all():
+    store = RowStore(memory_limit=1 << 20)
+    lengths = np.array([1, 5, 9, 2])
+    store.append({"x": np.arange(1, 18), "fixed": np.arange(4)}, {"x": lengths})
+    store.finish()
+    for indices, expected in (([0], 4), ([0, 1], 8), ([2, 3], 9)):
+        taken = store.take(np.array(indices), multiple=4)
+        assert taken["x"].shape == (len(indices), expected)
+        assert taken["fixed"].tolist() == indices
+        assert (taken["x"] > 0).sum(axis=1).tolist() == lengths[indices].tolist()
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_disk_that_cannot_take_the_rows_is_one_clear_error(full, tmp_path, monkeypatch):
+    place = tmp_path / "place"
+    monkeypatch.setattr("tempfile.tempdir", str(place))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if full:
+        place.mkdir()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(TrainingError, match=rf"{place}.* cannot take the encoded rows .*cache_memory_mb"):
+            RowStore(memory_limit=1000).append({"x": np.ones(9999)}, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_no_rows_are_refused():
