@@ -45,6 +45,9 @@ Columns = Annotated[
     list[str] | None,
     typer.Option("--column", metavar="NAME=COLUMN", help="Which column of the data is which."),
 ]
+Weight = Annotated[
+    str | None, typer.Option("--sample-weight", metavar="COLUMN", help="Column with the weight of each row.")
+]
 OnError = Annotated[
     str | None, typer.Option("--on-error", metavar="raise|skip", help="What to do with a bad row.")
 ]
@@ -64,6 +67,7 @@ def finetune(
     resume: Resume = None,
     seed: Seed = None,
     columns: Columns = None,
+    sample_weight: Weight = None,
     on_error: OnError = None,
     as_json: AsJson = False,
 ) -> None:
@@ -78,6 +82,7 @@ def finetune(
         "unfreeze": unfreeze,
         "resume": resume,
         "on_error": on_error,
+        "sample_weight": sample_weight,
         "columns": pairs(columns or []) or None,
     }
     extra = [*(settings or [])]
@@ -136,6 +141,7 @@ def _run(plan: dict[str, Any], config: dict[str, Any], *, as_json: bool) -> None
         resume=plan.get("resume", "auto"),
         freeze=parse_freeze(plan.get("freeze")),
         unfreeze=plan.get("unfreeze"),
+        sample_weight=plan.get("sample_weight"),
         **reading,
     )
     tested, scores = None, None

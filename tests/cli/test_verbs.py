@@ -113,6 +113,16 @@ class TestFinetune:
         answers = cli("predict", tmp_path / "run", "--data", odd, *named[:2]).out.splitlines()
         assert len(answers) == len(rows)
 
+    def test_rows_can_be_weighed(self, cli, data, tmp_path) -> None:
+        rows = [json.loads(line) for line in (data / "train.jsonl").read_text().splitlines()]
+        weighed = tmp_path / "weighed.jsonl"
+        weighed.write_text("".join(json.dumps({**row, "trust": 0}) + "\n" for row in rows))
+        found = cli(
+            *("finetune", "tinymood", "--data", weighed, "--run", tmp_path / "run", "--epochs", 1),
+            *("--sample-weight", "trust", "--json"),
+        ).json
+        assert found["history"]["loss"] == [0.0]
+
     def test_resume_must_demands_a_run_and_never_demands_none(self, cli, data, tmp_path) -> None:
         arguments = (
             "finetune",
