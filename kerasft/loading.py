@@ -41,10 +41,18 @@ def load(run_dir: str | Path, *, checkpoint: str = "best") -> Task:
     run = Run(run_dir)
     manifest = run.read()
     task = create(manifest["task"], **manifest["config"])
+    task.given.clear()  # the run chose, not the caller
     restore_task(task, run, manifest)
     best = run.checkpoints.best_path
     wants_best = checkpoint == "best" and best.is_file()
-    found = load_checkpoint(best) if wants_best else run.checkpoints.latest()
+    try:
+        found = load_checkpoint(best) if wants_best else run.checkpoints.latest()
+    except TrainingError as error:
+        if not wants_best:
+            raise
+        raise TrainingError(
+            f'{error} The weights that were saved last load with checkpoint="latest".'
+        ) from error
     if found is None:
         raise TrainingError(
             f"{run.folder} holds no checkpoint yet: training stopped before the first was saved."

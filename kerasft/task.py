@@ -49,6 +49,7 @@ class Task:
 
     Attributes:
         config: The validated config.
+        given: Training settings that the caller chose; the others are defaults, or those of a loaded run.
         models: Name to model, after `build`.
         freezing: Layer groups and what of them is frozen, after `build`.
         run: The run folder it was trained in or loaded from.
@@ -82,6 +83,7 @@ class Task:
 
     def __init__(self, **values: Any) -> None:
         self.config: Any = configs.parse(self.config_class, values, where=self.name or type(self).__name__)
+        self.given = _given(values.get("training"))
         self.models: dict[str, keras.Model] = {}
         self.forward: Forward | None = None
         self._freezing: Freezing | None = None
@@ -362,20 +364,23 @@ class Task:
             values = self.config.model_dump()
             values["training"] = {**dict(self.config.training), **training}
             self.config = configs.parse(self.config_class, values, where=self.name)
-        return finetune(
-            self,
-            data,
-            validation_data=validation_data,
-            run_dir=run_dir,
-            resume=resume,
-            freeze=freeze,
-            unfreeze=unfreeze,
-            callbacks=callbacks,
-            columns=columns,
-            sample_weight=sample_weight,
-            on_error=on_error,
-            reporter=Reporter(verbose=verbose),
-        )
+            self.given |= _given(training)
+        run = Run(run_dir) if run_dir is not None else None
+        with run.lock() if run is not None else contextlib.nullcontext():
+            return finetune(
+                self,
+                data,
+                validation_data=validation_data,
+                run=run,
+                resume=resume,
+                freeze=freeze,
+                unfreeze=unfreeze,
+                callbacks=callbacks,
+                columns=columns,
+                sample_weight=sample_weight,
+                on_error=on_error,
+                reporter=Reporter(verbose=verbose),
+            )
 
     def evaluate(
         self,
@@ -528,6 +533,12 @@ class Task:
                 f"abstract: {self.name!r} has several models, so it must define serve() and evaluate()"
             )
         return self.forward
+
+
+def _given(training: Any) -> set[str]:
+    if isinstance(training, configs.TrainingConfig):
+        return set(training.model_fields_set)
+    return {name for name, value in (training or {}).items() if value is not None}
 
 
 @contextlib.contextmanager

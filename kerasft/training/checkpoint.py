@@ -6,7 +6,6 @@ import json
 import os
 import re
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -91,7 +90,7 @@ def load(path: Path) -> Checkpoint:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         state = json.loads(arrays.pop(_STATE).tobytes())
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # whatever a flipped bit turns into, the file is of no use
         raise TrainingError(f"Checkpoint {path} cannot be read ({error}).") from error
     return Checkpoint(arrays, state, path)
 
@@ -107,6 +106,7 @@ class CheckpointFolder:
     def __init__(self, *, folder: Path, keep: int = 2) -> None:
         self.folder = folder
         self._keep = keep
+        self._broken: set[int] = set()
 
     @property
     def best_path(self) -> Path:
@@ -125,11 +125,14 @@ class CheckpointFolder:
         return self.folder / f"step-{step:08d}.npz"
 
     def save(self, step: int, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> Path:
-        """Writes the checkpoint of `step` and removes those no longer kept."""
+        """Writes the checkpoint of `step` and removes those no longer kept, broken ones among them."""
         save(self.path(step), arrays, state)
-        # A process killed while it wrote leaves its unfinished file behind.
+        self._broken.discard(step)
+        kept = [other for other in self.steps() if other not in self._broken][-self._keep :]
+        # A process killed while it wrote leaves its unfinished file behind; the lock of the run sees to it
+        # that no other process is writing one now.
         unfinished = self.folder.glob(".*.tmp")
-        for old in [*map(self.path, self.steps()[: -self._keep]), *unfinished]:
+        for old in [*(self.path(other) for other in self.steps() if other not in kept), *unfinished]:
             old.unlink(missing_ok=True)
         return self.path(step)
 
@@ -144,6 +147,7 @@ class CheckpointFolder:
             try:
                 return load(self.path(step))
             except TrainingError as error:
+                self._broken.add(step)
                 warnings.warn(f"{error} Falling back to the one before.", stacklevel=2)
         if steps:
             raise TrainingError(
@@ -151,3 +155,10 @@ class CheckpointFolder:
                 "delete the run folder to start anew."
             )
         return None
+
+    def last_readable(self) -> Checkpoint | None:
+        """Returns what `latest` does, or None where it raises."""
+        try:
+            return self.latest()
+        except TrainingError:
+            return None

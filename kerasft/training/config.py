@@ -60,7 +60,7 @@ class TrainingConfig(pydantic.BaseModel):
         description="Momentum of a moving average of the weights; validation and the result use it.",
     )
     jit_compile: bool | Literal["auto"] = pydantic.Field(
-        "auto", description="Compile steps with XLA; auto: on a GPU only."
+        "auto", description="Compile steps with XLA; auto: on a GPU, unless examples vary in length."
     )
     steps_per_call: int = pydantic.Field(
         1, ge=1, description="Steps that one compiled call runs; helps small models."
@@ -83,6 +83,9 @@ class TrainingConfig(pydantic.BaseModel):
     )
     monitor: str = pydantic.Field(
         "auto", description="Metric that decides the best checkpoint; auto asks the task."
+    )
+    monitor_mode: Literal["auto", "min", "max"] = pydantic.Field(
+        "auto", description="Whether the monitored metric shall fall or rise; auto goes by its name."
     )
     checkpoint_every: int | None = pydantic.Field(
         None,

@@ -5,11 +5,30 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
 from kerasft.errors import TrainingError
+
+LENGTH_MULTIPLE = 16
+"""Under XLA examples are padded to a multiple of this: few shapes to compile, and little padding in vain."""
+
+
+class Jit(NamedTuple):
+    """Whether steps are compiled with XLA.
+
+    Attributes:
+        on: Whether they are.
+        why_not: A reason that people may not expect, or "".
+    """
+
+    on: bool
+    why_not: str
+
+    def __str__(self) -> str:
+        return "jit on" if self.on else "jit off" + (f" ({self.why_not})" if self.why_not else "")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,9 +53,17 @@ class Device:
             return "float32"
         return "mixed_bfloat16" if self.bfloat16 else "mixed_float16"
 
-    def jit_compile(self, wanted: bool | str) -> bool:
-        """Returns whether to compile with XLA: on a CPU, where it gained nothing, only when asked for."""
-        return self.is_gpu if wanted == "auto" else bool(wanted)
+    def jit_compile(self, wanted: bool | str, *, lengths_vary: bool) -> Jit:
+        """Returns whether to compile with XLA.
+
+        Only when asked for on a CPU, where it gained nothing, and for examples of variable length, because
+        XLA compiles the step again for every length.
+        """
+        if wanted != "auto":
+            return Jit(bool(wanted), "")
+        if self.is_gpu and lengths_vary:
+            return Jit(False, "it would compile again for every length")
+        return Jit(self.is_gpu, "")
 
 
 @functools.cache

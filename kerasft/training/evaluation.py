@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasft.data import epoch_batches
+from kerasft.training.device import LENGTH_MULTIPLE
 from kerasft.training.examples import Examples
 from kerasft.training.update import Batch
 
@@ -44,6 +45,7 @@ class Evaluator:
         self._task = task
         self._metrics = metrics
         self._jit_compile = jit_compile
+        self._multiple = LENGTH_MULTIPLE if jit_compile else 1
         self._functions: dict[str, Callable] = {}
 
     def _step(self, batch: Batch) -> tf.Tensor:
@@ -83,7 +85,8 @@ class Evaluator:
         for number, indices in enumerate(batches):
             callbacks.on_test_batch_begin(number)
             batch = tf.nest.map_structure(
-                lambda x: None if x is None else tf.convert_to_tensor(x), examples.batch(indices)
+                lambda x: None if x is None else tf.convert_to_tensor(x),
+                examples.batch(indices, multiple=self._multiple),
             )
             total += float(self._functions[variant](batch)) * len(indices)
             done += len(indices)

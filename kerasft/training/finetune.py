@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import keras
@@ -14,7 +13,7 @@ from kerasft.data import Field, Source, describe_balance, open_source, split
 from kerasft.errors import ConfigError
 from kerasft.reports import Notes, write_run_report
 from kerasft.training import device
-from kerasft.training.callbacks import flatten
+from kerasft.training.callbacks import Board, flatten
 from kerasft.training.examples import Examples
 from kerasft.training.loop import Loop
 from kerasft.training.optimizers import make_optimizer
@@ -35,7 +34,7 @@ def finetune(
     data: Any,
     *,
     validation_data: Any,
-    run_dir: str | Path | None,
+    run: Run | None,
     resume: str,
     freeze: Any,
     unfreeze: Unfreeze | str | None,
@@ -45,11 +44,8 @@ def finetune(
     on_error: Literal["raise", "skip"],
     reporter: Reporter,
 ) -> keras.callbacks.History:
-    """Trains `task`; see `Task.finetune` for the arguments."""
+    """Trains `task` into `run`, which is locked; see `Task.finetune` for the other arguments."""
     callbacks, unfreeze = flatten(callbacks), parse_unfreeze(unfreeze)
-    run = Run(run_dir) if run_dir is not None else None
-    if run is not None:
-        run.check_writable()
     before = Resume.decide(run, resume)
     if before is not None:
         unfreeze = before.prepare(task, freeze=freeze, unfreeze=unfreeze)
@@ -87,7 +83,9 @@ def finetune(
     here = device.current()
     with Notes(run).session(device=here.name, precision=here.precision(task.config.precision)):
         history = loop.train(resumed=loop.state.step > 0)
-    task.last_metrics = {name: values[-1] for name, values in history.history.items() if values}
+    task.last_metrics = {
+        name: values[-1] for name, values in history.history.items() if values and values[-1] is not None
+    }
     if run is not None:
         reporter.say(f"report: {write_run_report(task, run)}")
     return history
@@ -170,14 +168,15 @@ def _make_loop(
     reporter: Reporter,
 ) -> Loop:
     config, here = task.config.training, device.current()
-    precision, jit_compile = here.precision(task.config.precision), here.jit_compile(config.jit_compile)
-    reporter.say(f"device {here.name}, precision {precision}, jit {'on' if jit_compile else 'off'}")
+    precision = here.precision(task.config.precision)
+    jit = here.jit_compile(config.jit_compile, lengths_vary=examples.lengths is not None)
+    reporter.say(f"device {here.name}, precision {precision}, {jit}")
     metrics = task.metrics()
     if run is not None:
-        callbacks = [*callbacks, keras.callbacks.TensorBoard(log_dir=str(run.tensorboard), write_graph=False)]
+        callbacks = [*callbacks, Board(log_dir=str(run.tensorboard), write_graph=False)]
     return Loop(
         task=task,
-        stepper=_make_stepper(task, examples, metrics, precision=precision, jit_compile=jit_compile),
+        stepper=_make_stepper(task, examples, metrics, precision=precision, jit_compile=jit.on),
         metrics=metrics,
         examples=examples,
         validation=validation,
@@ -185,7 +184,7 @@ def _make_loop(
         unfreeze=unfreeze,
         run=run,
         callbacks=callbacks,
-        jit_compile=jit_compile,
+        jit_compile=jit.on,
         reporter=reporter,
     )
 
@@ -239,6 +238,7 @@ def _make_stepper(
     def make() -> keras.optimizers.Optimizer:
         return make_optimizer(
             config,
+            given=task.given,
             undecayed=task.freezing.undecayed,
             total_steps=total_steps,
             loss_scale=precision == "mixed_float16",

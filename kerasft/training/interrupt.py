@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a polite request: finish the step, save, then stop."""
+"""SIGINT and SIGTERM as a polite request: finish the batch, save, then stop."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import signal
 import threading
 from types import FrameType, TracebackType
 from typing import Any
+
+
+class SignalReceived(Exception):
+    """A signal came; raised by `SignalGuard.check`."""
 
 
 class SignalGuard:
@@ -34,6 +38,11 @@ class SignalGuard:
     ) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+
+    def check(self) -> None:
+        """Raises SignalReceived once a signal has come; to be called where the work can stop."""
+        if self.received is not None:
+            raise SignalReceived(self.received.name)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None and number == signal.SIGINT:

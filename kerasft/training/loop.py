@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import keras
 import numpy as np
 
 from kerasft.data import epoch_batches
 from kerasft.errors import Interrupted, TrainingError
-from kerasft.reports import Notes
+from kerasft.training.best import BestCheckpoint
 from kerasft.training.cache import FeatureCache
-from kerasft.training.callbacks import reads_batches
+from kerasft.training.callbacks import align, check_rate, reads_batches
 from kerasft.training.config import TrainingConfig
+from kerasft.training.device import LENGTH_MULTIPLE
 from kerasft.training.evaluation import Evaluator, read_metrics
 from kerasft.training.examples import Examples
 from kerasft.training.grouping import group_steps
-from kerasft.training.interrupt import SignalGuard
+from kerasft.training.interrupt import SignalGuard, SignalReceived
 from kerasft.training.movement import MovementWatch
 from kerasft.training.progress import Bar, Reporter, format_logs
 from kerasft.training.run import Run
 from kerasft.training.schedules import Unfreeze
-from kerasft.training.state import TrainingState, is_better
+from kerasft.training.state import Snapshot, TrainingState
 from kerasft.training.step import StepKind, Stepper
 
 if TYPE_CHECKING:
@@ -81,9 +81,9 @@ class Loop:
         self._unfreeze = unfreeze
         self._run = run
         self._reporter = reporter
+        self._multiple = LENGTH_MULTIPLE if jit_compile else 1
         self._evaluator = Evaluator(task=task, metrics=metrics, jit_compile=jit_compile)
         self._lengths = examples.lengths if config.bucket else None
-        self.monitor = task.monitor if config.monitor == "auto" else config.monitor
         self._frozen: frozenset[int] | None = None
         self._movement = MovementWatch(freezing=task.freezing, stepper=stepper)
         self._features = FeatureCache(
@@ -95,6 +95,7 @@ class Loop:
         )
         self._batch_logs = any(reads_batches(callback) for callback in callbacks)
         self.state = TrainingState(models=task.models, metrics=metrics, stepper=stepper, callbacks=callbacks)
+        self._best = BestCheckpoint(task=task, config=config, run=run, state=self.state)
         self._callbacks = self._connect(callbacks)
 
     def _connect(self, callbacks: Sequence[keras.callbacks.Callback]) -> keras.callbacks.CallbackList:
@@ -102,6 +103,7 @@ class Loop:
         model = update.models[0]
         model.compile(optimizer=update.optimizer, jit_compile=False)
         model.stop_training = False
+        check_rate(callbacks, update.optimizer)
         batches = -(-len(self._examples) // self._config.batch_size)
         self._model = model
         connected = keras.callbacks.CallbackList(
@@ -128,10 +130,12 @@ class Loop:
         try:
             with SignalGuard() as guard:
                 self._callbacks.on_train_begin()
+                self.state.callbacks_began()
                 if resumed:
                     self.state.restore_callbacks(self.history)
                 while self.state.epoch < self._config.epochs and not self.state.stopped:
                     self._epoch(guard)
+                    self._stop_if_asked(guard)
         finally:
             self._task.forward_through(None)
         if self._stepper.average is not None:
@@ -159,12 +163,13 @@ class Loop:
             for steps, kind in self._calls(epoch, batches):
                 self._call(steps.start, [batches[i] for i in steps], kind, bar)
                 if guard.received is not None:
-                    self._stop(guard.received.name)
+                    self._save()
+                    self._stop_if_asked(guard)
                 if self._model.stop_training:
                     break
                 if self.state.checkpoint_due(self._config.checkpoint_every) and steps.stop < len(batches):
                     self._save()
-        self._end_epoch(epoch, title)
+        self._end_epoch(epoch, title, guard)
 
     def _calls(self, epoch: int, batches: list[np.ndarray]) -> Iterator[tuple[range, StepKind]]:
         """Yields the steps of the epoch that are not yet done, together those that one call can run."""
@@ -182,7 +187,10 @@ class Loop:
         self._movement.before_call()
         self._callbacks.on_train_batch_begin(first)
         stacked = self._config.steps_per_call > 1
-        batch = self._examples.stacked(group) if stacked else self._examples.batch(group[0])
+        if stacked:
+            batch = self._examples.stacked(group, multiple=self._multiple)
+        else:
+            batch = self._examples.batch(group[0], multiple=self._multiple)
         losses = self._stepper.run(batch, kind, spec=self._examples.spec(), stacked=stacked)
         for row, indices in zip(losses, group, strict=True):
             self._guard(row, kind)
@@ -210,15 +218,17 @@ class Loop:
         batches = -(-len(self._examples) // self._config.batch_size)
         return f"step {step} (epoch {-(-step // batches)})"
 
-    def _fail(self, what: str) -> None:
-        kept = self._run.checkpoints.steps() if self._run else []
-        good = (
-            f"the last good checkpoint is {self._run.checkpoints.path(kept[-1])}"
-            if self._run and kept
-            else "nothing was saved"
-        )
+    def _fail(self, what: str) -> NoReturn:
+        good = self._run.checkpoints.last_readable() if self._run is not None else None
+        if self._run is None or good is None:
+            raise TrainingError(
+                f"{what}; nothing was saved. Lower learning_rate, set clip_norm, or look for NaN and Inf in "
+                "the data."
+            )
         raise TrainingError(
-            f"{what}; {good}. Lower learning_rate, set clip_norm, or look for NaN and Inf in the data."
+            f"{what}; the last good checkpoint is {good.path}. Look for NaN and Inf in the data, or go on "
+            f'from there in a new folder: kerasft.load({str(self._run.folder)!r}, checkpoint="latest")'
+            ".finetune(..., run_dir=NEW, learning_rate=LOWER, clip_norm=1.0)."
         )
 
     def _enter_phase(self, epoch: int) -> None:
@@ -231,23 +241,27 @@ class Loop:
         if epoch == 0 or self._unfreeze is not None:
             self._reporter.say(self._task.freezing.report(frozen, self._task.layerwise))
 
-    def _end_epoch(self, epoch: int, title: str) -> None:
+    def _end_epoch(self, epoch: int, title: str, guard: SignalGuard) -> None:
         logs = {**self._losses(), **read_metrics(self._metrics)}
+        # Validation moves metrics and random state, so an interrupted one is saved as not begun.
+        interruptible = self._run is not None and self._validation is not None
+        before = self.state.snapshot(self.history) if interruptible else None
         if self._stepper.average is not None:
             self._stepper.average.swap()
-        if self._validation is not None:
-            with self._reporter.bar(f"{title} validation", total=len(self._validation)) as bar:
-                results = self._evaluator.run(
-                    self._validation,
-                    batch_size=self._config.batch_size,
-                    variant=self._stepper.variant,
-                    progress=bar.update,
-                    callbacks=self._callbacks,
-                )
-            logs |= {f"val_{name}": value for name, value in results.items()}
+        try:
+            logs |= self._validate(title, guard)
+        except SignalReceived:
+            if self._stepper.average is not None:
+                self._stepper.average.swap()
+            self._save(before)
+            self._stop_if_asked(guard)
+        columns = set(self.history.history)
         self._callbacks.on_epoch_end(epoch, logs)
+        align(self.history, columns)
         self._reporter.say(f"{title}  {format_logs(logs)}")
-        self._remember_best(logs)
+        if self._validation is not None and self._best.improved(logs, self.history):
+            self._check_finite()
+            self._best.save(logs, self._metrics)
         if self._stepper.average is not None:
             self._stepper.average.swap()
         self.state.next_epoch(stopped=bool(self._model.stop_training))
@@ -255,43 +269,45 @@ class Loop:
             self._run.write_history(self.history.history, self.history.epoch)
         self._save()
 
-    def _remember_best(self, logs: dict[str, float]) -> None:
+    def _validate(self, title: str, guard: SignalGuard) -> dict[str, float]:
         if self._validation is None:
-            return
-        if self.monitor not in logs:
-            warnings.warn(
-                f"The monitored metric {self.monitor!r} is not among {', '.join(logs)}; the best checkpoint "
-                "follows val_loss.",
-                stacklevel=2,
-            )
-            self.monitor = "val_loss"
-        if self.state.best is None or is_better(logs[self.monitor], self.state.best, monitor=self.monitor):
-            self.state.best = logs[self.monitor]
-            if self._run is not None:
-                self.state.save_best(self._run.checkpoints, monitor=self.monitor)
-                measured = {k.removeprefix("val_"): v for k, v in logs.items() if k.startswith("val_")}
-                Notes(self._run).add_evaluation(
-                    "validation", measured, metrics=self._metrics, task=self._task, epoch=self.state.epoch + 1
-                )
+            return {}
 
-    def _save(self) -> None:
-        if self._run is None:
-            return
+        def advance(done: int) -> None:
+            bar.update(done)
+            guard.check()
+
+        with self._reporter.bar(f"{title} validation", total=len(self._validation)) as bar:
+            results = self._evaluator.run(
+                self._validation,
+                batch_size=self._config.batch_size,
+                variant=self._stepper.variant,
+                progress=advance,
+                callbacks=self._callbacks,
+            )
+        return {f"val_{name}": value for name, value in results.items()}
+
+    def _save(self, snapshot: Snapshot | None = None) -> None:
+        if self._run is not None:
+            self._check_finite()
+            self.state.save(self._run.checkpoints, snapshot or self.state.snapshot(self.history))
+
+    def _check_finite(self) -> None:
         broken = self.state.first_not_finite()
         if broken is not None:
-            self._fail(f"The weights {broken} became NaN or Inf by {self._where(self.state.step)}")
-        self.state.save(self._run.checkpoints, self.history)
+            self._fail(f"The variable {broken} became NaN or Inf by {self._where(self.state.step)}")
 
-    def _stop(self, signal_name: str) -> None:
-        self._save()
+    def _stop_if_asked(self, guard: SignalGuard) -> None:
+        if guard.received is None:
+            return
         self._callbacks.on_train_end()
         if self._run is None:
             raise Interrupted(
-                f"{signal_name} stopped training at step {self.state.step}; nothing was saved, for "
+                f"{guard.received.name} stopped training at step {self.state.step}; nothing was saved, for "
                 "want of a run_dir."
             )
         raise Interrupted(
-            f"{signal_name} stopped training at step {self.state.step} (epoch {self.state.epoch + 1}); all "
-            f"of it is saved in {self._run.folder}: the same command with resume='auto' (--resume auto) goes "
+            f"{guard.received.name} stopped training at {self._where(self.state.step)}; all of it is "
+            f"saved in {self._run.folder}: the same command with resume='auto' (--resume auto) goes "
             "on from there."
         )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from kerasft import _compat
 from kerasft.errors import ConfigError
 from kerasft.training.config import TrainingConfig
 from kerasft.training.schedules import Layerwise
@@ -68,7 +70,7 @@ def make_learning_rate(config: TrainingConfig, *, total_steps: int) -> Any:
     """Returns the rate of a config: a number, a WarmupSchedule, or the Keras schedule that it names."""
     rate = config.learning_rate
     if isinstance(rate, dict):
-        rate = keras.saving.deserialize_keras_object(deepcopy(rate))
+        rate = _deserialize("learning_rate", rate, keras.optimizers.schedules.deserialize)
     if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
         return rate
     peak = rate.learning_rate if isinstance(rate, Layerwise) else rate
@@ -82,9 +84,16 @@ def make_learning_rate(config: TrainingConfig, *, total_steps: int) -> Any:
     return WarmupSchedule(peak=peak, total_steps=total_steps, warmup_steps=warmup, shape=config.schedule)
 
 
+def descends(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Whether the rate falls until the last epoch, so that another number of epochs changes every rate."""
+    schedule = _compat.rate_schedule(optimizer)
+    return isinstance(schedule, WarmupSchedule) and schedule.shape != "constant"
+
+
 def make_optimizer(
     config: TrainingConfig,
     *,
+    given: Collection[str] = (),
     undecayed: Sequence[keras.Variable],
     total_steps: int,
     loss_scale: bool,
@@ -96,20 +105,21 @@ def make_optimizer(
 
     Args:
         config: The training config.
+        given: Names of the settings that the caller chose; an optimizer object must not contradict them.
         undecayed: What weight decay spares.
         total_steps: Updates in the whole training, for schedules.
         loss_scale: Scale the loss dynamically, as float16 needs.
         copy: Copy an optimizer object, because another update uses it already.
 
     Raises:
-        ConfigError: no optimizer, or one that does what the loop already does.
+        ConfigError: no optimizer, or one that does what the loop already does or that ignores a setting.
     """
     optimizer = config.optimizer
     if isinstance(optimizer, dict):
-        # Keras changes what it deserializes, and the config must stay as it is.
-        optimizer = keras.optimizers.deserialize(deepcopy(optimizer))
+        optimizer = _deserialize("optimizer", optimizer, keras.optimizers.deserialize)
     if isinstance(optimizer, keras.optimizers.Optimizer):
         _refuse_duplicates(optimizer)
+        _refuse_ignored(optimizer, config, given)
         if copy:
             optimizer = type(optimizer).from_config(optimizer.get_config())
     elif isinstance(optimizer, str):
@@ -145,6 +155,47 @@ def _from_name(
     if optimizer.weight_decay is not None and undecayed:
         optimizer.exclude_from_weight_decay(var_list=list(undecayed))
     return optimizer
+
+
+def _deserialize(setting: str, form: Mapping[str, Any], deserialize: Callable[[Any], Any]) -> Any:
+    try:
+        # Keras changes what it deserializes, and the config must stay as it is.
+        made = deserialize(deepcopy(form))
+        if isinstance(made, str):
+            raise ValueError(f"there is no {made}")
+        return made
+    except Exception as error:  # of an unknown class, a wrong key or a wrong value, each of another type
+        reason = str(error).strip().partition("\n")[0]
+        raise ConfigError(
+            f"{setting}: {form!r} is not the serialized form of a Keras object ({reason}); it has class_name "
+            "and config."
+        ) from error
+
+
+def _refuse_ignored(
+    optimizer: keras.optimizers.Optimizer, config: TrainingConfig, given: Collection[str]
+) -> None:
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    scheduled = _compat.rate_schedule(inner) is not None
+    own = {
+        "learning_rate": math.nan if scheduled else float(keras.ops.convert_to_numpy(inner.learning_rate)),
+        "schedule": "constant",
+        "warmup": 0.0,
+        "weight_decay": inner.weight_decay,
+        "clip_norm": inner.global_clipnorm,
+    }
+    for name in (name for name in own if name in given):
+        wanted = getattr(config, name)
+        wanted = wanted.learning_rate if isinstance(wanted, Layerwise) else wanted
+        numbers = [value or 0.0 for value in (wanted, own[name])]
+        same = wanted == own[name] or (
+            all(isinstance(number, float) for number in numbers) and math.isclose(*numbers, rel_tol=1e-6)
+        )
+        if not same:
+            raise ConfigError(
+                f"optimizer: {inner.name} is an object that brings its own {name}, so {name}={wanted!r} "
+                f"would do nothing: leave out {name}, or give the optimizer by name."
+            )
 
 
 def _refuse_duplicates(optimizer: keras.optimizers.Optimizer) -> None:

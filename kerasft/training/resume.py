@@ -10,6 +10,7 @@ import keras
 from kerasft.config import parse
 from kerasft.errors import ConfigError, TrainingError
 from kerasft.training.adapters import LoRA
+from kerasft.training.optimizers import descends
 from kerasft.training.run import Run
 from kerasft.training.schedules import Unfreeze, parse_unfreeze
 from kerasft.training.state import TrainingState
@@ -18,7 +19,14 @@ if TYPE_CHECKING:
     from kerasft.task import Task
 
 # These may differ between the two halves of a resumed run: they do not change what a step computes.
-_FREE_TO_CHANGE = ("epochs", "checkpoint_every", "cache_memory_mb", "feature_cache", "monitor")
+_FREE_TO_CHANGE = (
+    "epochs",
+    "checkpoint_every",
+    "cache_memory_mb",
+    "feature_cache",
+    "monitor",
+    "monitor_mode",
+)
 
 _OBJECTS = ("optimizer", "learning_rate")
 
@@ -90,6 +98,8 @@ class Resume:
         Raises:
             TrainingError: the caller contradicts the run.
         """
+        if task.name != self.manifest["task"]:
+            self._refuse("task", self.manifest["task"], task.name)
         self._adopt_config(task)
         if freeze is None and task.models:
             freeze = task.freezing.policy
@@ -117,22 +127,27 @@ class Resume:
 
     def restore(self, task: Task, state: TrainingState) -> str:
         """Reads the latest checkpoint into `state`; returns a sentence about where it goes on, if it does."""
+        epochs = task.config.training.epochs
         self._run.write({**self.manifest, "config": task.dump_config()})
         checkpoint = self._run.checkpoints.latest()
         if checkpoint is not None:
             state.restore(checkpoint)
         if state.stopped:
             return f"{self._run.folder} is complete: a callback ended it after epoch {state.epoch}"
-        if state.epoch >= task.config.training.epochs:
+        if state.epoch >= epochs:
             return f"{self._run.folder} is complete: it has {state.epoch} epochs; more go on from there"
-        return f"resuming {self._run.folder} at epoch {state.epoch + 1}, batch {state.batch + 1}"
+        where = f"resuming {self._run.folder} at epoch {state.epoch + 1}, batch {state.batch + 1}"
+        before = self.manifest["config"]["training"]["epochs"]
+        if epochs != before and any(map(descends, state.optimizers)):
+            where += f"; the learning rate now takes {epochs} epochs for its way down, not {before}"
+        return where
 
     def _adopt_config(self, task: Task) -> None:
         now, then = task.dump_config(), self.manifest["config"]
         for key, before, value in _contradictions(now, then):
             if key.removeprefix("training.") not in _FREE_TO_CHANGE:
                 self._refuse(key, before, value)
-        free = {key: now["training"][key] for key in _FREE_TO_CHANGE}
+        free = {key: now["training"][key] for key in _FREE_TO_CHANGE if key in task.given}
         # The objects are those of the run, but their serialized form may have lost something.
         free |= {key: getattr(task.config.training, key) for key in _OBJECTS}
         task.config = parse(
@@ -163,4 +178,4 @@ def restore_task(task: Task, run: Run, manifest: Mapping[str, Any]) -> None:
         task.build(pretrained=False)
     if manifest["lora"]:
         task.freeze(LoRA(**manifest["lora"]))
-    task.freezing.restore(manifest["frozen"])
+    task.freezing.restore(manifest["frozen"], policy=manifest["freeze"])

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import fcntl
 import io
 import json
-import tempfile
-from collections.abc import Mapping
+import os
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from kerasft.errors import TrainingError
 from kerasft.training.checkpoint import CheckpointFolder, to_json, write_atomically
 
 _MANIFEST = "run.json"
+_LOCK = ".lock"
 _KEYS = ("task", "config", "frozen", "lora", "freeze", "unfreeze", "data")
 
 
@@ -46,21 +50,52 @@ class Run:
         """The HTML report."""
         return self.folder / "report.html"
 
-    def check_writable(self) -> None:
-        """Finds out, before hours of work rely on it, whether the folder can be made and written.
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keeps other processes from training into the folder; the kernel ends the lock of a killed one.
+
+        A folder in which nothing was written is removed again.
 
         Raises:
-            TrainingError: it cannot.
+            TrainingError: another training holds it, or, before hours of work rely on it, the folder cannot
+                be made and written.
         """
-        place = self.folder.absolute()
-        while not place.exists():
-            place = place.parent
-        try:
-            tempfile.TemporaryFile(dir=place).close()
-        except OSError as error:
-            raise TrainingError(
-                f"{self.folder} cannot hold a run ({error.strerror or error}): choose another folder."
-            ) from error
+        path = self.folder / _LOCK
+        with self._locked(path):
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):
+                    if [*self.folder.iterdir()] == [path]:
+                        path.unlink()
+                        self.folder.rmdir()
+
+    def _locked(self, path: Path) -> IO[bytes]:
+        while True:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                file = path.open("ab")
+            except OSError as error:
+                raise TrainingError(
+                    f"{self.folder} cannot hold a run ({error.strerror or error}): choose another folder."
+                ) from error
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise TrainingError(
+                    f"{self.folder} is in use by another training: wait for its end, or choose another "
+                    "run_dir."
+                ) from error
+            except OSError as error:
+                warnings.warn(
+                    f"{self.folder} cannot be locked ({error.strerror or error}): see to it yourself that no "
+                    "other training writes there.",
+                    stacklevel=2,
+                )
+            # Whoever held it before may have removed it between our opening and our locking it.
+            if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                return file
+            file.close()
 
     def exists(self) -> bool:
         """Whether the folder holds a run."""
@@ -92,21 +127,19 @@ class Run:
         """Writes run.json."""
         self._write_json(_MANIFEST, manifest)
 
-    def write_history(self, history: Mapping[str, list[float]], epochs: list[int]) -> None:
+    def write_history(self, history: Mapping[str, list[Any]], epochs: list[int]) -> None:
         """Writes history.json and history.csv: one column a metric, one row an epoch (counted from 1)."""
         self._write_json("history.json", {"epoch": [epoch + 1 for epoch in epochs], **history})
         text = io.StringIO(newline="")
         table = csv.writer(text)
         table.writerow(["epoch", *history])
-        for i, epoch in enumerate(epochs):
-            table.writerow(
-                [epoch + 1, *(column[i] if i < len(column) else "" for column in history.values())]
-            )
+        for epoch, *values in zip(epochs, *history.values(), strict=True):
+            table.writerow([epoch + 1, *values])
         encoded = text.getvalue().encode()
         write_atomically(self.folder / "history.csv", lambda file: file.write(encoded))
 
-    def read_history(self) -> dict[str, list[float]]:
-        """Returns history.json, or {} before the first epoch ended."""
+    def read_history(self) -> dict[str, list[Any]]:
+        """Returns history.json, or {} before the first epoch ended; None where a metric was not measured."""
         path = self.folder / "history.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 

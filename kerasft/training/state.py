@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -11,18 +11,20 @@ import numpy as np
 from kerasft.errors import TrainingError
 from kerasft.training.callbacks import CallbackStates
 from kerasft.training.checkpoint import Checkpoint, CheckpointFolder, model_variables, save
+from kerasft.training.monitor import Monitor
 from kerasft.training.step import Stepper
 
 
-def is_better(value: float, best: float, *, monitor: str) -> bool:
-    """Whether `value` of a metric beats `best`: less for losses and errors, more for others; all beats NaN.
+class Snapshot(NamedTuple):
+    """All that a training goes on from.
 
-    Example:
-        >>> is_better(0.1, 0.2, monitor="val_loss"), is_better(0.1, 0.2, monitor="val_accuracy")
-        (True, False)
+    Attributes:
+        arrays: Name to array.
+        state: A JSON-able object.
     """
-    falling = any(word in monitor.lower() for word in ("loss", "error", "mse", "mae", "perplexity", "fid"))
-    return best != best or (value < best if falling else value > best)
+
+    arrays: dict[str, np.ndarray]
+    state: dict[str, Any]
 
 
 def assign(variables: Mapping[str, Any], checkpoint: Checkpoint) -> None:
@@ -60,6 +62,7 @@ class TrainingState:
         step: Batches done in all.
         examples: Examples seen in this epoch.
         best: Best value of the monitored metric so far.
+        monitor: The metric that `best` is a value of; None before the first validation.
         stopped: Whether a callback ended the training.
     """
 
@@ -73,6 +76,7 @@ class TrainingState:
     ) -> None:
         self.epoch = self.batch = self.step = self.examples = 0
         self.best: float | None = None
+        self.monitor: Monitor | None = None
         self.stopped = False
         self._losses: dict[str, list[float]] = {}
         self._last_losses: dict[str, float] = {}
@@ -82,6 +86,11 @@ class TrainingState:
         self._stepper = stepper
         self._callbacks = CallbackStates(callbacks)
         self._restored: Checkpoint | None = None
+
+    @property
+    def optimizers(self) -> list[keras.optimizers.Optimizer]:
+        """The optimizers whose state this is."""
+        return self._stepper.optimizers
 
     def add_losses(self, losses: Mapping[str, float], *, examples: int) -> None:
         """Counts one step."""
@@ -116,15 +125,15 @@ class TrainingState:
         return variables
 
     def first_not_finite(self) -> str | None:
-        """Returns the path of the first weight with a NaN or Inf in it."""
-        for variable in model_variables(self._models).values():
+        """Returns the path of the first variable of models, optimizers and steps with a NaN or Inf in it."""
+        for variable in (model_variables(self._models) | self._stepper.finite_state()).values():
             array = variable.numpy()
             if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
                 return _path(variable)
         return None
 
-    def save(self, folder: CheckpointFolder, history: keras.callbacks.History) -> None:
-        """Writes everything as the checkpoint of the current step."""
+    def snapshot(self, history: keras.callbacks.History) -> Snapshot:
+        """Returns everything as it is now."""
         arrays = {name: variable.numpy() for name, variable in self._variables().items()}
         callbacks, held = self._callbacks.save()
         state = {
@@ -133,6 +142,7 @@ class TrainingState:
             "step": self.step,
             "examples": self.examples,
             "best": self.best,
+            "best_of": self.monitor,
             "stopped": self.stopped,
             "losses": self._losses,
             "last_losses": self._last_losses,
@@ -140,7 +150,11 @@ class TrainingState:
             "history_epochs": history.epoch,
             "callbacks": callbacks,
         }
-        folder.save(self.step, arrays | held, state)
+        return Snapshot(arrays | held, state)
+
+    def save(self, folder: CheckpointFolder, snapshot: Snapshot) -> None:
+        """Writes a snapshot as the checkpoint of the current step."""
+        folder.save(self.step, *snapshot)
         self._since_save = 0
 
     def save_best(self, folder: CheckpointFolder, *, monitor: str) -> None:
@@ -159,8 +173,13 @@ class TrainingState:
         state = checkpoint.state
         self.epoch, self.batch, self.step = state["epoch"], state["batch"], state["step"]
         self.examples, self.best, self.stopped = state["examples"], state["best"], state["stopped"]
+        self.monitor = Monitor(*state["best_of"]) if state["best_of"] else None
         self._losses, self._last_losses = state["losses"], state["last_losses"]
         self._restored = checkpoint
+
+    def callbacks_began(self) -> None:
+        """Notes what the callbacks are after `on_train_begin`."""
+        self._callbacks.began()
 
     def restore_callbacks(self, history: keras.callbacks.History) -> None:
         """Gives the callbacks what they knew; to be called after `on_train_begin`, which resets them."""

@@ -87,7 +87,7 @@ class Stepper:
             for i, update in enumerate(self.updates):
                 for variable in freezing.trainable(frozenset(), models=update.models):
                     self._accumulators[i, id(variable)] = tf.Variable(
-                        tf.zeros(variable.shape), trainable=False
+                        tf.zeros(variable.shape), trainable=False, name=f"{variable.path}/gradients"
                     )
         self.average = Average(models=freezing.models, momentum=ema) if ema is not None else None
 
@@ -252,6 +252,15 @@ class Stepper:
         if self.average is not None:
             state |= self.average.state()
         return state
+
+    def finite_state(self) -> dict[str, Any]:
+        """Returns what of `state` must be finite: not sums of gradients that a loss scale may overflow."""
+        overflowing = {
+            f"accumulator/{n}"
+            for n, (i, _) in enumerate(self._accumulators)
+            if isinstance(self.updates[i].optimizer, keras.optimizers.LossScaleOptimizer)
+        }
+        return {name: variable for name, variable in self.state().items() if name not in overflowing}
 
     @property
     def applied(self) -> list[int]:

@@ -7,6 +7,7 @@ import csv
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from measure import Batches, assert_same, moved, weights_of
 from tasks import Points, points
 
@@ -166,6 +167,46 @@ def test_csv_logger_and_tensorboard_write_what_the_history_holds(tmp_path):
     board.Reload()
     assert "epoch_accuracy" in board.Tags()["tensors"]
     assert len(board.Tensors("batch_loss")) == 8
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        lambda: {"schedule": "cosine"},
+        lambda: {"warmup": 2},
+        lambda: {"learning_rate": keras.optimizers.schedules.CosineDecay(0.1, 10)},
+        lambda: {"optimizer": keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(0.1, 10))},
+    ],
+    ids=["schedule", "warmup", "learning_rate", "optimizer"],
+)
+@pytest.mark.parametrize(
+    "callback",
+    [
+        keras.callbacks.ReduceLROnPlateau("loss"),
+        keras.callbacks.LearningRateScheduler(lambda epoch: 0.1),
+    ],
+    ids=lambda callback: type(callback).__name__,
+)
+def test_callbacks_that_set_a_scheduled_rate_are_refused(callback, training):
+    batches, name = Batches(), type(callback).__name__
+    with pytest.raises(ConfigError, match=rf"{name} sets the learning rate, but .*schedule='constant'"):
+        trained(callbacks=[batches, callback], **training())
+    assert not batches.numbers
+
+
+def test_logs_may_hold_anything(tmp_path):
+    def note(epoch, logs):
+        logs.update(note="warm", confusion=np.eye(2), rate=np.float32(0.5), tensor=tf.constant(2.0))
+
+    def seen(logs):
+        logs["answer"] = "forty-two"
+
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=note)
+    callback.on_test_end = seen
+    history = trained(callbacks=[callback], epochs=2, run_dir=tmp_path / "run")
+    assert history.history["note"] == ["warm"] * 2
+    report = (tmp_path / "run" / "report.html").read_text()
+    assert ("tensor" in report, "confusion" in report) == (True, False)
 
 
 def test_batch_callbacks_get_loss_and_metrics():

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import keras
 import numpy as np
+import pydantic
 import pytest
 import tensorflow as tf
 from measure import assert_same, moved, weights_of
-from tasks import Points, points
+from tasks import Points, PointsConfig, points
 from variants import Attention
 
 import kerasft
@@ -105,6 +106,15 @@ def test_optimizer_may_be_a_name_an_object_or_a_serialized_object():
         ({"optimizer": keras.optimizers.Adam(use_ema=True)}, r"use_ema=True; leave it out and pass ema="),
         ({"learning_rate": 0}, r"learning_rate.*must be a positive number, not 0"),
         ({"learning_rate": "fast"}, r"learning_rate.*must be a positive number, not 'fast'"),
+        (
+            {"learning_rate": {"class_name": "NoSuchDecay", "config": {}}},
+            r"learning_rate: .*NoSuchDecay.* is not the serialized form of a Keras object",
+        ),
+        (
+            {"learning_rate": {"class_name": "ExponentialDecay", "config": {"rate": 1}}},
+            r"learning_rate: .*ExponentialDecay.* is not the serialized form of a Keras object",
+        ),
+        ({"optimizer": {"class_name": "SGDD", "config": {}}}, r"optimizer: .*SGDD.* is not the serialized"),
         ({"learning_rate": [0.1]}, r"learning_rate: \[0.1\] is neither a number, a kerasft.Layerwise nor"),
         (
             {"learning_rate": Layerwise(learning_rate=0.1, factors={"frist": 0.5})},
@@ -124,6 +134,55 @@ def test_wrong_settings_are_refused_by_name(training, message):
 
 def test_the_usual_optimizers_are_known_without_a_look_into_keras():
     assert set(optimizer_classes()) >= _USUAL_OPTIMIZERS
+
+
+@pytest.mark.parametrize("serialized", [False, True])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("learning_rate", 0.5),
+        ("learning_rate", Layerwise(learning_rate=0.5, decay=0.5)),
+        ("schedule", "cosine"),
+        ("warmup", 2),
+        ("weight_decay", 0.1),
+        ("clip_norm", 1.0),
+    ],
+)
+def test_settings_that_an_optimizer_object_would_ignore_are_refused(name, value, serialized):
+    optimizer = keras.optimizers.SGD(0.1)
+    optimizer = keras.optimizers.serialize(optimizer) if serialized else optimizer
+    with pytest.raises(ConfigError, match=rf"brings its own {name}, so {name}=.* would do nothing"):
+        stepped(optimizer=optimizer, **{name: value})
+    with pytest.raises(ConfigError, match=rf"brings its own {name}"):
+        stepped(Points(training={"optimizer": optimizer, name: value}))
+
+
+def test_settings_that_agree_with_an_optimizer_object_are_none_of_its_business():
+    optimizer = keras.optimizers.AdamW(0.01, weight_decay=0.1, global_clipnorm=1.0)
+    rate = Layerwise(learning_rate=0.01, decay=0.5)
+    same = {"weight_decay": 0.1, "clip_norm": 1.0, "schedule": "constant", "warmup": 0}
+    _, actual = stepped(optimizer=optimizer, learning_rate=rate, **same)
+    before, full = stepped(optimizer=keras.optimizers.AdamW(0.01, weight_decay=0.1, global_clipnorm=1.0))
+    name = next(name for name in before if "second/kernel" in name)
+    np.testing.assert_allclose(actual[name] - before[name], 0.5 * (full[name] - before[name]), atol=1e-7)
+
+
+def test_defaults_of_a_task_do_not_stand_in_the_way_of_an_optimizer_object():
+    class Decaying(kerasft.TrainingConfig):
+        weight_decay: float | None = 0.5
+        clip_norm: float | None = 1.0
+        warmup: float = 0.5
+
+    class Config(PointsConfig):
+        training: Decaying = pydantic.Field(default_factory=Decaying)
+
+    class Own(Points):
+        config_class = Config
+
+    assert_same(
+        stepped(Own(seed=1, norm=True), optimizer=keras.optimizers.SGD(0.1))[1],
+        stepped(optimizer=keras.optimizers.SGD(0.1))[1],
+    )
 
 
 def test_optimizer_of_another_model_is_refused():
@@ -199,3 +258,5 @@ def test_keras_schedule_is_used_as_it_is():
     schedule = keras.optimizers.schedules.ExponentialDecay(0.1, decay_steps=2, decay_rate=0.5)
     expected = [0.1 * 0.5 ** (step / 2) for step in range(12)]
     assert rates(learning_rate=schedule) == pytest.approx(expected, rel=1e-5)
+    plain = {"class_name": "ExponentialDecay", "config": schedule.get_config()}
+    assert rates(learning_rate=plain) == pytest.approx(expected, rel=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import resource
@@ -15,7 +16,7 @@ import pytest
 import tensorflow as tf
 from measure import Batches, assert_same, moved, weights_of
 from tasks import Points, PointsConfig, points
-from variants import Attention, Nested
+from variants import AlwaysNoisy, Attention, Nested
 
 import kerasft
 from kerasft import ConfigError, Gradual, Interrupted, LoRA, TrainingError
@@ -187,6 +188,101 @@ def test_more_epochs_and_other_bookkeeping_are_allowed(copied, tmp_path):
     assert len(task.model.history.history["loss"]) == 3
 
 
+def test_epochs_not_given_are_those_of_the_run(tmp_path, capsys):
+    with pytest.raises(Stop):
+        train(tmp_path, epochs=5, callbacks=[die_at(10)])
+    options = {name: value for name, value in OPTIONS.items() if name != "epochs"}
+    for epochs in (5, 5, 7):
+        given = {"epochs": epochs} if epochs == 7 else {}
+        Points(seed=1).finetune(ROWS, run_dir=tmp_path, **options | given | {"verbose": "line"})
+        assert Run(tmp_path).read_history()["epoch"] == list(range(1, epochs + 1))
+        assert Run(tmp_path).read()["config"]["training"]["epochs"] == epochs
+    assert "learning rate now takes" not in capsys.readouterr().err
+    loaded = kerasft.load(tmp_path)
+    loaded.finetune(ROWS, run_dir=tmp_path, verbose="quiet")
+    assert len(Run(tmp_path).read_history()["epoch"]) == 7
+
+
+def test_more_epochs_that_stretch_the_schedule_are_announced(tmp_path, capsys):
+    train(tmp_path, schedule="linear")
+    capsys.readouterr()
+    train(tmp_path, schedule="linear", epochs=4, verbose="line")
+    assert "the learning rate now takes 4 epochs for its way down, not 2" in capsys.readouterr().err
+
+
+def test_task_of_another_name_is_refused(copied):
+    with pytest.raises(TrainingError, match=r"was trained with task='test-nested', not 'test-attention'"):
+        train(copied, task=Attention(seed=1), validation_data=HELD_OUT, checkpoint_every=3)
+
+
+def test_a_run_in_use_is_refused(tmp_path):
+    def intrude(logs):
+        with pytest.raises(TrainingError, match=r"is in use by another training: .*another run_dir"):
+            train(tmp_path)
+        tried.append(True)
+
+    tried = []
+    train(tmp_path, callbacks=[keras.callbacks.LambdaCallback(on_train_begin=intrude)])
+    assert tried
+    train(tmp_path, epochs=3)
+
+
+def test_a_refused_training_leaves_no_folder(tmp_path):
+    with pytest.raises(ConfigError, match=r"callbacks: 'early'"):
+        train(tmp_path / "run", callbacks=["early"])
+    assert not (tmp_path / "run").exists()
+
+
+def test_metrics_stay_with_their_epochs(tmp_path):
+    late = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: logs.update(early=epoch) if epoch < 3 else logs.update(late=epoch)
+    )
+    train(tmp_path, epochs=2, callbacks=[late])
+    train(tmp_path, epochs=4, callbacks=[late], validation_data=HELD_OUT)
+    history = Run(tmp_path).read_history()
+    assert history["early"] == [0, 1, 2, None]
+    assert history["late"] == [None, None, None, 3]
+    assert [value is None for value in history["val_loss"]] == [True, True, False, False]
+    header, *rows = csv.reader((tmp_path / "history.csv").read_text().splitlines())
+    assert [row[header.index("early")] for row in rows] == ["0", "1", "2", ""]
+    assert [row[header.index("val_loss")] == "" for row in rows] == [True, True, False, False]
+    assert "epoch 3, validation" in (tmp_path / "report.html").read_text()
+    assert "epoch 1, validation" not in (tmp_path / "report.html").read_text()
+
+
+def test_another_monitor_goes_on_from_its_own_best(tmp_path, monkeypatch):
+    from kerasft.training.evaluation import Evaluator
+
+    results = iter([(0.5, 0.9), (0.4, 0.5), (0.3, 0.8), (0.2, 0.95)])
+    monkeypatch.setattr(
+        Evaluator, "run", lambda *args, **kwargs: dict(zip(("loss", "accuracy"), next(results), strict=True))
+    )
+    for epochs, monitor, best in (
+        (2, "val_loss", {"epoch": 2, "val_loss": 0.4}),
+        (3, "val_accuracy", {"epoch": 2, "val_loss": 0.4}),  # 0.9 in the first epoch was better
+        (4, "val_accuracy", {"epoch": 4, "val_accuracy": 0.95}),
+    ):
+        train(tmp_path, epochs=epochs, validation_data=HELD_OUT, monitor=monitor)
+        assert kerasft.load(tmp_path).last_metrics == best
+
+
+def test_monitor_mode_turns_the_direction(tmp_path, monkeypatch):
+    from kerasft.training.evaluation import Evaluator
+
+    values = iter([0.5, 0.2])
+    monkeypatch.setattr(Evaluator, "run", lambda *args, **kwargs: {"loss": next(values)})
+    train(tmp_path, validation_data=HELD_OUT, monitor="val_loss", monitor_mode="max")
+    assert kerasft.load(tmp_path).last_metrics == {"epoch": 1, "val_loss": 0.5}
+
+
+def test_broken_best_checkpoint_says_what_else_loads(copied):
+    best = Run(copied).checkpoints.best_path
+    best.write_bytes(best.read_bytes()[:-200])
+    with pytest.raises(TrainingError, match=r'best.npz cannot be read .* load with checkpoint="latest"'):
+        kerasft.load(copied)
+    kerasft.load(copied, checkpoint="latest")
+
+
 def test_finished_run_is_left_as_it_is(copied):
     before = Run(copied).read_history()
     task = train(copied, task=Nested(seed=1), validation_data=HELD_OUT)
@@ -272,6 +368,17 @@ def test_unfreezing_and_policy_need_not_be_repeated(tmp_path):
     assert_same(weights_of(task), weights_of(whole))
 
 
+def test_unfreezing_of_what_was_never_frozen_freezes_nothing(tmp_path):
+    options = {"epochs": 2, "freeze": "none"}
+    plain = train(tmp_path / "plain", **options)
+    whole = train(tmp_path / "whole", unfreeze="gradual:1", **options)
+    with pytest.raises(Stop):
+        train(tmp_path / "half", unfreeze="gradual:1", callbacks=[die_at(6)], **options)
+    half = train(tmp_path / "half", epochs=2)
+    for task in (whole, half):
+        assert_same(weights_of(task), weights_of(plain))
+
+
 def test_cache_in_the_last_epoch_of_a_resumed_phase_is_that_of_the_whole(tmp_path, capsys):
     options = {"epochs": 3, "freeze": "backbone", "checkpoint_every": 1}
     whole = train(tmp_path / "whole", task=Nested(seed=1), **options)
@@ -287,11 +394,17 @@ def test_cache_in_the_last_epoch_of_a_resumed_phase_is_that_of_the_whole(tmp_pat
 
 def test_keras_objects_travel_with_the_run(tmp_path):
     schedule = keras.optimizers.schedules.CosineDecay(0.05, decay_steps=8, alpha=0.1)
-    optimizer = keras.optimizers.RMSprop(schedule, momentum=0.5)
-    whole = train(tmp_path / "whole", optimizer=optimizer)
-    half = tmp_path / "half"
+    options = {"epochs": 2, "batch_size": 8, "verbose": "quiet"}
+    whole, half = Points(seed=1), tmp_path / "half"
+    whole.finetune(ROWS, optimizer=keras.optimizers.RMSprop(schedule, momentum=0.5), **options)
     with pytest.raises(Stop):
-        train(half, optimizer=keras.optimizers.RMSprop(schedule, momentum=0.5), callbacks=[die_at(6)])
+        Points(seed=1).finetune(
+            ROWS,
+            run_dir=half,
+            optimizer=keras.optimizers.RMSprop(schedule, momentum=0.5),
+            callbacks=[die_at(6)],
+            **options,
+        )
     task = kerasft.load(half)  # knows the optimizer without being told
     task.finetune(ROWS, run_dir=half, verbose="quiet")
     assert_same(weights_of(task), weights_of(whole))
@@ -326,6 +439,41 @@ def test_patience_survives_and_a_changed_setting_wins(tmp_path):
         train(other, task=Rising(seed=1), epochs=9, callbacks=[die_at(15), stopper(4)])
     task = train(other, task=Rising(seed=1), epochs=9, callbacks=[stopper(6)])
     assert task.model.history.epoch == list(range(7))
+
+
+class Diary(keras.callbacks.Callback):
+    """Remembers all kinds of things."""
+
+    def __init__(self, page="first"):
+        super().__init__()
+        self.page = page
+        self.counts = {}
+        self.plan = (1, 2)
+
+    def on_train_begin(self, logs=None):
+        self.losses, self.shown, self.last = [], set(), "nothing"
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.losses.append(np.float32(logs["loss"]))
+        self.counts[f"epoch {epoch}"] = {"seen": [epoch]}
+        self.shown.add(epoch)
+        self.last = f"epoch {epoch}"
+
+
+def test_callbacks_remember_plain_values_and_say_what_they_lose(tmp_path):
+    whole = Diary()
+    with pytest.warns(UserWarning, match=r"Diary remembers shown, which cannot be saved") as warned:
+        train(tmp_path / "whole", epochs=3, callbacks=[whole])
+    assert sum("cannot be saved" in str(warning.message) for warning in warned) == 1
+    with pytest.warns(UserWarning, match="Diary"):
+        train(tmp_path / "half", epochs=2, callbacks=[Diary()])
+    half = Diary(page="second")
+    train(tmp_path / "half", epochs=3, callbacks=[half])
+    assert half.losses == whole.losses
+    assert half.counts == whole.counts
+    assert half.last == "epoch 2"
+    assert half.page == "second"
+    assert half.params["epochs"] == 3
 
 
 def test_best_weights_of_early_stopping_survive(tmp_path):
@@ -367,6 +515,25 @@ def test_truncated_checkpoint_falls_back_to_the_one_before(copied):
     )
     assert_same(weights_of(task), weights_of(expected))
     assert load(newest).state["step"] == 8
+
+
+def test_broken_checkpoint_does_not_count_as_one_that_is_kept(copied):
+    checkpoints = Run(copied).checkpoints
+    newest = checkpoints.path(8)
+    newest.rename(checkpoints.path(99))
+    checkpoints.path(99).write_bytes(b"half")
+    with pytest.warns(UserWarning, match="Falling back"):
+        train(copied, task=Nested(seed=1), validation_data=HELD_OUT, checkpoint_every=3)
+    assert checkpoints.steps() == [7, 8]
+
+
+def test_flipped_bit_that_zip_files_have_no_answer_to_falls_back(copied):
+    newest = Run(copied).checkpoints.path(8)
+    content = bytearray(newest.read_bytes())
+    content[content.index(b"PK\x01\x02") + 10] ^= 1  # the method of compression
+    newest.write_bytes(content)
+    with pytest.warns(UserWarning, match=r"cannot be read .* Falling back"):
+        train(copied, task=Nested(seed=1), validation_data=HELD_OUT, checkpoint_every=3)
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 nonsense", None])
@@ -462,6 +629,50 @@ def test_signal_saves_says_how_to_go_on_and_leaves_the_handlers(number, tmp_path
     assert Run(tmp_path / "half").checkpoints.steps() == [4, 6]
     task = train(tmp_path / "half")
     assert_same(weights_of(task), weights_of(train(tmp_path / "whole")))
+
+
+class Restless(Points):
+    """Draws random numbers in validation too."""
+
+    name = "test-points"
+
+    def build_model(self):
+        model = super().build_model()
+        noise = AlwaysNoisy(name="noise")
+        return keras.Model(model.input, model.get_layer("head")(noise(model.get_layer("second").output)))
+
+    def layer_groups(self, model):
+        return {name: [model.get_layer(name)] for name in ("first", "second", "noise", "head")}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_stops_a_validation_which_is_then_done_again(number, tmp_path):
+    options = {"validation_data": HELD_OUT, "ema": 0.5, "checkpoint_every": 3}
+    counter = iter(range(1, 100))
+    batches = Batches()
+    # Three batches in every validation; this is the second one's second.
+    send = keras.callbacks.LambdaCallback()
+    send.on_test_batch_begin = lambda batch, logs=None: next(counter) == 5 and os.kill(os.getpid(), number)
+    with pytest.raises(Interrupted, match=rf"{number.name} stopped training at step 8 \(epoch 2\)"):
+        train(tmp_path / "half", task=Restless(seed=1), callbacks=[send, batches], **options)
+    assert next(counter) == 6
+    task = train(tmp_path / "half", task=Restless(seed=1), callbacks=[batches], **options)
+    assert batches.numbers == [0, 1, 2, 3] * 2
+    whole = train(tmp_path / "whole", task=Restless(seed=1), **options)
+    assert_same(weights_of(task), weights_of(whole))
+    assert Run(tmp_path / "half").read_history() == Run(tmp_path / "whole").read_history()
+    expected, actual = (load(Run(tmp_path / name).checkpoints.path(8)).arrays for name in ("whole", "half"))
+    assert_same(actual, expected)
+
+
+def test_signal_at_the_end_of_an_epoch_stops_before_the_next(tmp_path):
+    batches = Batches()
+    send = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: os.kill(os.getpid(), signal.SIGTERM)
+    )
+    with pytest.raises(Interrupted, match=r"stopped training at step 4 \(epoch 1\)"):
+        train(tmp_path, callbacks=[send, batches])
+    assert batches.numbers == [0, 1, 2, 3]
 
 
 def test_signal_without_a_run_says_that_nothing_was_saved():

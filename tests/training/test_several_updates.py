@@ -144,7 +144,7 @@ def test_an_epoch_in_which_an_update_has_no_turn_keeps_its_last_loss():
 def test_an_optimizer_object_serves_each_update_as_its_own():
     first, second = Gan(seed=1), Gan(seed=1)
     first.finetune(plane(16), **OPTIONS | ADAM)
-    second.finetune(plane(16), **OPTIONS | {"optimizer": keras.optimizers.Adam(0.01)})
+    second.finetune(plane(16), **OPTIONS | ADAM | {"optimizer": keras.optimizers.Adam(0.01)})
     assert_same(weights_of(second), weights_of(first))
 
 

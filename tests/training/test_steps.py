@@ -8,9 +8,11 @@ import pytest
 import tensorflow as tf
 from measure import Batches, assert_same, moved, weights_of
 from tasks import Points, points, words
-from variants import Unmasked
+from variants import Bags, Unmasked
 
+import kerasft
 from kerasft import ConfigError, TrainingError
+from kerasft.training.device import Device
 
 
 def trained(task, rows, **training):
@@ -184,6 +186,7 @@ def test_float16_overflow_skips_the_step_lowers_the_scale_and_goes_on():
         task,
         rows,
         optimizer=optimizer,
+        learning_rate=0.02,
         epochs=8,
         callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=record)],
     )
@@ -231,6 +234,115 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path):
             callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=poison)],
             run_dir=tmp_path / "run",
         )
+
+
+class Steep(Points):
+    """Its loss is finite and its gradient is not."""
+
+    def loss(self, batch, outputs):
+        return super().loss(batch, outputs) + tf.sqrt(0.0 * outputs[:, 0])
+
+
+@pytest.mark.parametrize("monitor", ["val_accuracy", "val_loss"])
+def test_best_checkpoint_is_never_one_of_weights_that_are_not_finite(monitor, tmp_path):
+    with pytest.raises(TrainingError, match=r"kernel became NaN or Inf by step 1 .*nothing was saved"):
+        trained(
+            Steep(seed=1), points(8), validation_data=points(8), monitor=monitor, run_dir=tmp_path / "run"
+        )
+    assert not list((tmp_path / "run").rglob("*.npz"))
+
+
+def test_sums_of_gradients_and_moments_that_are_not_finite_are_never_saved(tmp_path):
+    with pytest.raises(TrainingError, match=r"gradients.* became NaN or Inf by step 1 .*nothing was saved"):
+        trained(Steep(seed=1), points(32), accumulate=4, checkpoint_every=1, run_dir=tmp_path / "sums")
+    assert not list((tmp_path / "sums").rglob("*.npz"))
+
+    def poison(epoch, logs):
+        moment = next(v for v in task.model.optimizer.variables if "momentum" in v.path)
+        moment.assign(moment.numpy() * np.nan)
+
+    task, poisoner = Points(seed=1), keras.callbacks.LambdaCallback(on_epoch_end=poison)
+    with pytest.raises(TrainingError, match=r"momentum became NaN or Inf by step 4"):
+        trained(task, points(32), optimizer="adam", callbacks=[poisoner], run_dir=tmp_path / "moments")
+
+
+def test_sums_that_a_loss_scale_overflows_are_no_error(tmp_path):
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.02), initial_scale=2.0**127)
+    weights, _ = trained(
+        Points(seed=1, precision="mixed_float16"),
+        points(32),
+        optimizer=optimizer,
+        learning_rate=0.02,
+        accumulate=2,
+        checkpoint_every=1,
+        run_dir=tmp_path / "run",
+    )
+    assert all(np.isfinite(weight).all() for weight in weights.values())
+
+
+def test_the_way_out_of_a_divergence_works(tmp_path):
+    class Cliff(Points):
+        """Its loss is NaN where a weight has left the plain, which a high rate does in the second epoch."""
+
+        name = "test-points"
+
+        def loss(self, batch, outputs):
+            far = tf.reduce_max(tf.abs(self.model.get_layer("head").bias.value)) > 0.5
+            return super().loss(batch, outputs) + tf.where(far, np.nan, 0.0)
+
+    run = tmp_path / "run"
+    pull = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: epoch and task.model.get_layer("head").bias.assign([9.0, 0.0, 0.0])
+    )
+    task = Cliff(seed=1)
+    with pytest.raises(TrainingError) as caught:
+        trained(task, points(24), callbacks=[pull], run_dir=run)
+    advice = str(caught.value)
+    assert f"the last good checkpoint is {run}/checkpoints/step-00000003.npz" in advice
+    assert (
+        f"kerasft.load('{run}', checkpoint=\"latest\").finetune(..., run_dir=NEW, learning_rate=LOWER"
+        in advice
+    )
+    again = kerasft.load(run, checkpoint="latest")
+    history = again.finetune(points(24), run_dir=tmp_path / "new", learning_rate=0.01, clip_norm=1.0)
+    assert np.isfinite(history.history["loss"]).all()
+
+
+def test_the_checkpoint_named_after_a_divergence_can_be_read(tmp_path):
+    def spoil(batch, logs):
+        if len(list(folder.glob("step-*"))) == 2:
+            newest = max(folder.glob("step-*"))
+            newest.write_bytes(newest.read_bytes()[:-100])
+            task.model.get_layer("head").bias.assign([np.nan] * 3)
+
+    folder, task = tmp_path / "run" / "checkpoints", Points(seed=1)
+    with (
+        pytest.warns(UserWarning, match="Falling back"),
+        pytest.raises(TrainingError, match=r"the last good checkpoint is .*step-00000001"),
+    ):
+        trained(
+            task,
+            points(40),
+            callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=spoil)],
+            checkpoint_every=1,
+            run_dir=tmp_path / "run",
+        )
+
+
+def test_xla_pads_sequences_to_few_lengths_and_trains_the_same():
+    rows = words(48)
+    expected, _ = trained(Bags(seed=1), rows, bucket=False)
+    actual, _ = trained(Bags(seed=1), rows, bucket=False, jit_compile=True, validation_data=words(8))
+    assert_same(actual, expected, rtol=0, atol=1e-5)
+
+
+def test_xla_is_chosen_for_gpus_and_not_for_sequences():
+    gpu, cpu = (Device("this one", is_gpu=is_gpu, bfloat16=True) for is_gpu in (True, False))
+    assert str(gpu.jit_compile("auto", lengths_vary=False)) == "jit on"
+    refused = gpu.jit_compile("auto", lengths_vary=True)
+    assert str(refused) == "jit off (it would compile again for every length)"
+    assert gpu.jit_compile(True, lengths_vary=True).on
+    assert str(cpu.jit_compile("auto", lengths_vary=True)) == "jit off"
 
 
 def test_xla_trains_the_same_dense_model():
