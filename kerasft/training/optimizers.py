@@ -194,7 +194,7 @@ def _refuse_ignored(
         if not same:
             raise ConfigError(
                 f"optimizer: {inner.name} is an object that brings its own {name}, so {name}={wanted!r} "
-                f"would do nothing: leave out {name}, or give the optimizer by name."
+                f"would do nothing: leave {name} out of call and config, or give the optimizer by name."
             )
 
 
