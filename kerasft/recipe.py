@@ -39,6 +39,7 @@ class Recipe(Config):
     epochs: int | None = pydantic.Field(None, ge=1, description="Short for config.training.epochs.")
     seed: int | None = pydantic.Field(None, ge=0, description="Short for config.seed.")
     columns: dict[str, str] | None = pydantic.Field(None, description="Which column of the data is which.")
+    sample_weight: str | None = pydantic.Field(None, description="Column with the weight of each row.")
     on_error: Literal["raise", "skip"] | None = pydantic.Field(None, description="What to do with a bad row.")
     freeze: str | int | list[str | int] | None = pydantic.Field(None, description="What does not train.")
     unfreeze: str | None = pydantic.Field(None, description="What trains later on.")

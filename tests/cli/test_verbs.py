@@ -64,6 +64,18 @@ class TestFinetune:
             assert "skipped 1 of 13 rows, the first:" in err
             assert "d.jsonl, line 13" in err
 
+    def test_a_recipe_names_the_column_of_weights(self, cli, tmp_path) -> None:
+        rows = [{"text": f"film {i}", "label": ("good", "bad")[i % 2], "w": 1 - i % 2} for i in range(16)]
+        (tmp_path / "d.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        recipe = tmp_path / "r.yaml"
+        recipe.write_text(
+            f"task: tinymood\ndata: {tmp_path / 'd.jsonl'}\nrun: {tmp_path / 'run'}\nsample_weight: w\n"
+            "epochs: 4\nconfig: {training: {learning_rate: 0.1}}\n"
+        )
+        cli("finetune", "--recipe", recipe)
+        answer = cli("predict", tmp_path / "run", "--text", "film 1", "--text", "film 3").out
+        assert [json.loads(line)["label"] for line in answer.splitlines()] == ["good", "good"]
+
     def test_flags_win_over_the_recipe_and_the_recipe_over_defaults(self, cli, data, tmp_path) -> None:
         recipe = tmp_path / "r.yaml"
         recipe.write_text(
