@@ -20,6 +20,7 @@ _PRETRAINED_ENCODER = "a pretrained one"
 _SERVES: dict[str, tuple[str, tuple[str, ...]]] = {
     "backbone": ("encoder", (_PRETRAINED_ENCODER,)),
     "vocabulary": ("encoder", SCRATCH),
+    "vocabulary.ngrams": ("encoder", ("mlp",)),
     "embedding": ("encoder", SCRATCH),
     "cnn": ("encoder", ("cnn",)),
     "rnn": ("encoder", ("bilstm", "gru", "attention")),
@@ -61,6 +62,12 @@ class VocabularyConfig(Config):
     max_size: int = pydantic.Field(
         default=30_000, ge=3, description="Most entries, the most frequent words first."
     )
+    ngrams: int = pydantic.Field(
+        default=1,
+        ge=1,
+        le=5,
+        description="Runs of up to this many words get entries too (mlp, whose bag of words has no order).",
+    )
     lowercase: bool = pydantic.Field(
         default=True, description="Fold upper case, and full-width letters and digits."
     )
@@ -76,7 +83,7 @@ class EmbeddingConfig(Config):
     dim: int = pydantic.Field(default=128, ge=1, description="Length of a word vector.")
     dropout: float = pydantic.Field(default=0.3, ge=0, lt=1, description="Dropout rate on word vectors.")
     word_dropout: float = pydantic.Field(
-        default=0.0, ge=0, lt=1, description="Chance that a training word is read as unknown."
+        default=0.0, ge=0, lt=1, description="Chance that a training word is read as unknown (mlp: left out)."
     )
 
 

@@ -96,6 +96,8 @@ class WordTokenizer(Tokenizer):
         max_length: words after this many are cut off.
         lowercase: fold case and width.
         strip_accents: read "é" as "e".
+        ngrams: runs of two to this many words follow the words of a text, as far as the vocabulary has them.
+            Source: Joulin et al., 2017, "Bag of Tricks for Efficient Text Classification".
 
     Example:
         >>> tokenizer = WordTokenizer.learn(["red wine", "white wine"], max_length=8)
@@ -114,6 +116,7 @@ class WordTokenizer(Tokenizer):
         max_length: int,
         lowercase: bool = True,
         strip_accents: bool = False,
+        ngrams: int = 1,
     ):
         super().__init__()
         self.vocabulary = tuple(vocabulary)
@@ -122,6 +125,7 @@ class WordTokenizer(Tokenizer):
             "max_length": max_length,
             "lowercase": lowercase,
             "strip_accents": strip_accents,
+            "ngrams": ngrams,
         }
         self._split = WordSplitter(lowercase=lowercase, strip_accents=strip_accents)
         ids = {word: i for i, word in enumerate(self.vocabulary)}
@@ -135,6 +139,7 @@ class WordTokenizer(Tokenizer):
         max_length: int,
         min_count: int = 1,
         max_size: int = 30_000,
+        ngrams: int = 1,
         **options: Any,
     ) -> WordTokenizer:
         """Makes a vocabulary of the words in `texts`, the most frequent first, then in alphabetical order.
@@ -144,13 +149,19 @@ class WordTokenizer(Tokenizer):
             max_length: as in the constructor.
             min_count: rarer words are left out.
             max_size: most entries, "[PAD]" and "[UNK]" included.
+            ngrams: as in the constructor.
             **options: `lowercase` and `strip_accents`.
 
         Raises:
             DataError: no word is left.
         """
         split = WordSplitter(**options)
-        count = tf.function(lambda text: split(text).text, input_signature=[tf.TensorSpec([None], tf.string)])
+
+        def terms(text: tf.Tensor) -> tf.Tensor:
+            words = split(text)
+            return tf.concat([part.flat_values for part in _runs(words.ragged(words.text), ngrams)], 0)
+
+        count = tf.function(terms, input_signature=[tf.TensorSpec([None], tf.string)])
         counts: collections.Counter[bytes] = collections.Counter()
         texts = iter(texts)
         while chunk := list(islice(texts, _CHUNK)):
@@ -162,14 +173,22 @@ class WordTokenizer(Tokenizer):
                 f"No word occurs at least {min_count} times in the training texts; "
                 "lower vocabulary.min_count or check the text column."
             )
-        return cls([PAD, UNKNOWN, *words], max_length=max_length, **options)
+        return cls([PAD, UNKNOWN, *words], max_length=max_length, ngrams=ngrams, **options)
 
     def _encode(self, text: tf.Tensor) -> Encoding:
         words = self._split(text)
-        limit = self._settings["max_length"]
+        limit, ngrams = self._settings["max_length"], self._settings["ngrams"]
+        terms = words.ragged(words.text)[:, :limit] if ngrams > 1 else words.ragged(words.text)
+        ids, *runs = (tf.ragged.map_flat_values(self._ids.lookup, part) for part in _runs(terms, ngrams))
+        known = [tf.ragged.boolean_mask(run, run != _UNKNOWN_ID) for run in runs]
         # A model needs something to look at: no words at all read as one unknown word.
-        ids = words.ragged(self._ids.lookup(words.text))
-        token_ids = frame(ids, limit=limit, start=None, end=None, empty=_UNKNOWN_ID)
+        token_ids = frame(
+            tf.concat([ids, *known], 1) if known else ids,
+            limit=limit * ngrams,
+            start=None,
+            end=None,
+            empty=_UNKNOWN_ID,
+        )
         _, position = position_in_row(words.row_splits)
         return Encoding(token_ids, words, tf.where(position < limit, position + 1, 0))
 
@@ -247,6 +266,11 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     return {WordTokenizer.kind: WordTokenizer, WordPieceTokenizer.kind: WordPieceTokenizer}[kind](
         words, **settings
     )
+
+
+def _runs(words: tf.RaggedTensor, longest: int) -> list[tf.RaggedTensor]:
+    """Returns the words of each text, then its runs of two words, of three ..., words joined by a space."""
+    return [words, *(tf.strings.ngrams(words, width) for width in range(2, longest + 1))]
 
 
 def _write_vocabulary(folder: Path, words: Sequence[str]) -> None:

@@ -166,3 +166,20 @@ def test_word_dropout_hides_words_only_while_training() -> None:
     assert 0.4 < (hidden[:, :40] == 1).mean() < 0.6
     assert (hidden[:, 40:] == 0).all()
     np.testing.assert_array_equal(layer(ids, training=False), ids)
+
+
+def test_a_bag_of_words_leaves_hidden_words_out() -> None:
+    ids = np.full((200, 4), 7, np.int32)
+    for pooling in ("mean", "max"):
+        config, encoder = encode(
+            "mlp", pooling=pooling, embedding={"dim": 8, "dropout": 0, "word_dropout": 0.6}
+        )
+        model, _ = build_model(config, encoder, outputs=2)
+        expected = np.array(model(ids[:1], training=False))
+        model.get_layer("head_dropout").rate = 0.0
+        found = np.array(model(ids, training=True))
+        nothing = np.array(model(np.zeros((1, 4), np.int32), training=False))
+        # Of equal words it does not matter how many are left, as long as one is.
+        alike = np.isclose(found, expected, atol=1e-6).all(1) | np.isclose(found, nothing, atol=1e-6).all(1)
+        assert alike.all()
+        assert 0.8 < np.isclose(found, expected, atol=1e-6).all(1).mean() < 0.94  # 1 - 0.6 ** 4 = 0.87

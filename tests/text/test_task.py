@@ -256,6 +256,20 @@ def test_the_export_answers_the_same_by_core_operations(
     assert not {op for op in operations(served.graph) if "Wordpiece" in op or ">" in op or "PyFunc" in op}
 
 
+def test_order_counts_once_runs_of_words_do(write_rows: Callable[..., Path], tmp_path: Path) -> None:
+    rows = [{"text": text, "label": text[0]} for text in ("a b", "b a")] * 16
+    for ngrams, accuracy in ((1, 0.5), (2, 1.0)):
+        task = create(encoder="mlp", vocabulary={"ngrams": ngrams})
+        task.finetune(write_rows(rows), verbose="quiet")
+        assert task.evaluate(write_rows(rows), verbose="quiet")["accuracy"] == accuracy
+    assert task.export(tmp_path / "model").verification.ok
+    assert kerasft.create("text", encoder="mlp", vocabulary={"ngrams": 2}).config.vocabulary.ngrams == 2
+    with pytest.raises(
+        ConfigError, match=r"vocabulary\.ngrams does nothing for the encoder 'cnn', only for mlp"
+    ):
+        create(vocabulary={"ngrams": 2})
+
+
 @pytest.mark.parametrize("encoder", ["bilstm", "gru", "attention"])
 def test_an_export_from_a_machine_with_a_gpu_needs_none(
     encoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

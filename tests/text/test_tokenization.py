@@ -157,6 +157,29 @@ def test_learning_ranks_words_and_honours_the_limits() -> None:
     assert WordTokenizer.learn(texts, max_length=9, max_size=4).vocabulary[2:] == ("a", "b")
 
 
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.lists(st.sampled_from("abc好"), max_size=7), min_size=1, max_size=5),
+    st.integers(1, 4),
+    st.integers(1, 6),
+)
+def test_runs_of_words_follow_the_words(rows: list[list[str]], ngrams: int, max_length: int) -> None:
+    tokenizer = WordTokenizer.learn(["a b c 好 a", "b a 好"], max_length=max_length, ngrams=ngrams)
+    expected = []
+    for words in rows:
+        kept = words[:max_length]
+        runs = [kept[i : i + n] for n in range(2, ngrams + 1) for i in range(len(kept) - n + 1)]
+        known = [" ".join(run) for run in runs if " ".join(run) in tokenizer.vocabulary]
+        expected.append([*kept, *known] or ["[UNK]"])
+    found = ids_of(tokenizer, [" ".join(words) for words in rows])
+    assert [[tokenizer.vocabulary[i] for i in row] for row in found] == expected
+
+
+def test_runs_of_words_are_learned_like_words() -> None:
+    learned = WordTokenizer.learn(["a b a b", "b a"], max_length=9, ngrams=3, min_count=2)
+    assert learned.vocabulary == ("[PAD]", "[UNK]", "a", "b", "a b", "b a")
+
+
 def test_learning_from_nothing() -> None:
     with pytest.raises(DataError, match="min_count"):
         WordTokenizer.learn(["a b"], max_length=9, min_count=2)
@@ -182,10 +205,11 @@ def byte_pairs() -> keras_hub.models.RobertaTokenizer:
     return keras_hub.models.RobertaTokenizer(vocabulary=vocabulary, merges=["a b", "Ġ ab"])
 
 
-@pytest.mark.parametrize("kind", ["words", "wordpiece", "keras_hub"])
+@pytest.mark.parametrize("kind", ["words", "ngrams", "wordpiece", "keras_hub"])
 def test_a_saved_tokenizer_gives_the_same_ids(kind: str, tmp_path: Path) -> None:
     made: Tokenizer = {
         "words": lambda: WordTokenizer.learn(["Ab cd", "é"], max_length=3, strip_accents=True),
+        "ngrams": lambda: WordTokenizer.learn(["Ab cd", "é Ab cd"], max_length=3, ngrams=2),
         "wordpiece": lambda: wordpiece(max_length=7),
         "keras_hub": lambda: HubTokenizer(byte_pairs(), max_length=4),
     }[kind]()

@@ -59,7 +59,8 @@ def pool(sequence: Any, mask: Any, how: Pooling) -> tuple[Any, list[keras.Layer]
         return sequence[:, 0, :], []
     if how == "max":
         lowest = ops.where(ops.expand_dims(mask, -1), sequence, -1e9)
-        return ops.max(lowest, axis=1), []
+        # Of no words at all the maximum is 0, like the mean.
+        return ops.where(ops.any(mask, axis=1, keepdims=True), ops.max(lowest, axis=1), 0.0), []
     if how == "mean":
         weights = ops.cast(mask, "float32")
         weights = weights / ops.maximum(ops.sum(weights, axis=1, keepdims=True), 1.0)

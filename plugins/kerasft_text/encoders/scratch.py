@@ -12,16 +12,21 @@ from kerasft.errors import ConfigError
 from kerasft_text.config import TextConfig
 from kerasft_text.encoders.base import Encoder, Pooling, token_input, without_padding
 
-_UNKNOWN_ID = 1
+_PADDING_ID, _UNKNOWN_ID = 0, 1
 Body = Callable[[TextConfig, Any, Any], tuple[Any, dict[str, list[keras.Layer]], Pooling]]
 
 
 @keras.saving.register_keras_serializable(package="kerasft_text")
 class WordDropout(keras.layers.Layer):
-    """Reads some words as unknown while training, so that the model learns what to make of unknown words.
+    """Hides some words while training.
+
+    A network that reads in order sees them as unknown, and so learns what to make of unknown words. In a bag
+    they are not there at all, or the mean of a training text would be unlike that of any other. Source: Iyyer
+    et al., 2015, "Deep Unordered Composition Rivals Syntactic Methods for Text Classification".
 
     Args:
         rate: chance of a word to be hidden.
+        replacement: id that is read instead: 1 for an unknown word, 0 for none.
         seed: of the random numbers.
         **kwargs: of `keras.layers.Layer`.
 
@@ -31,19 +36,21 @@ class WordDropout(keras.layers.Layer):
         [[1, 1, 0]]
     """
 
-    def __init__(self, rate: float, *, seed: int | None = None, **kwargs: Any):
+    def __init__(
+        self, rate: float, *, replacement: int = _UNKNOWN_ID, seed: int | None = None, **kwargs: Any
+    ):
         super().__init__(dtype="int32", **kwargs)
-        self.rate, self.seed = rate, seed
+        self.rate, self.replacement, self.seed = rate, replacement, seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, token_ids: Any, training: bool = False) -> Any:
         if not training or not self.rate:
             return token_ids
         hidden = keras.random.uniform(ops.shape(token_ids), seed=self.seed_generator) < self.rate
-        return ops.where(ops.logical_and(hidden, token_ids > 0), _UNKNOWN_ID, token_ids)
+        return ops.where(ops.logical_and(hidden, token_ids > 0), self.replacement, token_ids)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+        return {**super().get_config(), "rate": self.rate, "replacement": self.replacement, "seed": self.seed}
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape
@@ -64,8 +71,12 @@ def scratch_encoder(config: TextConfig, *, vocabulary_size: int) -> Encoder:
     token_ids, mask = token_input()
     words, embeddings = token_ids, []
     if config.embedding.word_dropout:
-        embeddings.append(WordDropout(config.embedding.word_dropout, name="word_dropout"))
-        words = embeddings[-1](words)
+        replacement = _PADDING_ID if config.encoder == "mlp" else _UNKNOWN_ID
+        dropout = WordDropout(config.embedding.word_dropout, replacement=replacement, name="word_dropout")
+        embeddings.append(dropout)
+        words = dropout(words)
+        if replacement == _PADDING_ID:
+            mask = ops.not_equal(words, _PADDING_ID)
     embeddings.append(keras.layers.Embedding(vocabulary_size, config.embedding.dim, name="word_embedding"))
     vectors = embeddings[-1](words)
     if config.encoder == "transformer":
