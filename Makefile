@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Test processes side by side; each needs up to 2 GB.
+WORKERS ?= 2
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Old versions of pip build source distributions in the old way, which no longer finds what it needs.
@@ -19,11 +21,11 @@ demo: install
 test: test-fast test-slow
 
 test-fast: install
-	$(BIN)/python -m pytest -m "not slow" --durations=10
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" --durations=10
 
 # pytest exits with 5 when it selects no test, which is fine here.
 test-slow: install
-	$(BIN)/python -m pytest -m "slow" --durations=10 || [ $$? -eq 5 ]
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "slow" --durations=10 || [ $$? -eq 5 ]
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
