@@ -1,0 +1,25 @@
+"""Faces for kerasft: StyleGAN2, from a folder of pictures to a SavedModel that answers a seed with a face.
+
+Importing this package loads neither TensorFlow nor Keras; `kerasft.create("face")` does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kerasft_face.config import FaceConfig
+    from kerasft_face.pictures import pictures
+    from kerasft_face.task import Face
+
+__all__ = ["Face", "FaceConfig", "pictures"]
+
+_HOMES = {"Face": "task", "FaceConfig": "config", "pictures": "pictures"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

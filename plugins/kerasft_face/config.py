@@ -1,0 +1,182 @@
+"""The settings of the face task."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pydantic
+
+from kerasft.config import Config, TaskConfig, TrainingConfig
+
+
+def momentum(half_life: float) -> float:
+    """Returns the momentum of a moving average that has forgotten half of a weight after so many steps.
+
+    Example:
+        >>> round(momentum(312.5), 6)
+        0.997784
+    """
+    return 0.5 ** (1.0 / half_life)
+
+
+# Ten thousand pictures in batches of 32, as many steps at every size of a batch.
+_HALF_LIFE = 10_000 / 32
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "micro": {
+        "resolution": 32,
+        "network": {"base": 512, "max_channels": 32, "z_dim": 64, "w_dim": 64, "mapping_depth": 2},
+        "game": {"gamma": 4.0},
+        "training": {"batch_size": 16, "learning_rate": 5e-3, "ema": momentum(50)},
+    },
+    "paper256": {
+        "resolution": 256,
+        "network": {"base": 16_384, "group": 8},
+        "game": {"gamma": 1.0},
+        "training": {"batch_size": 64, "learning_rate": 2.5e-3},
+    },
+    "paper512": {
+        "resolution": 512,
+        "network": {"base": 32_768, "group": 8},
+        "game": {"gamma": 0.5},
+        "training": {"batch_size": 64, "learning_rate": 2.5e-3},
+    },
+    "stylegan2": {
+        "resolution": 1024,
+        "network": {"base": 32_768, "group": 4},
+        "game": {"gamma": 10.0},
+        "training": {"batch_size": 32, "learning_rate": 2e-3},
+    },
+}
+"""What a preset sets, unless the user does."""
+
+
+class NetworkConfig(Config):
+    """Both networks."""
+
+    base: int = pydantic.Field(
+        16_384, ge=8, description="Channels at a resolution: base / resolution, up to max_channels."
+    )
+    max_channels: int = pydantic.Field(512, ge=1, description="Most channels.")
+    z_dim: int = pydantic.Field(512, ge=1, description="Length of a latent vector.")
+    w_dim: int = pydantic.Field(512, ge=1, description="Length of a style vector.")
+    mapping_depth: int = pydantic.Field(8, ge=1, description="Layers of the mapping network.")
+    mapping_rate: float = pydantic.Field(
+        0.01, gt=0, description="Learning rate of the mapping network relative to the rest."
+    )
+    noise: bool = pydantic.Field(True, description="Whether synthesis adds noise.")
+    group: int = pydantic.Field(
+        4, ge=1, description="Pictures over which the minibatch standard deviation is taken."
+    )
+    mixed_blocks: int = pydantic.Field(
+        4, ge=0, description="Under mixed precision, how many of the highest resolutions use it."
+    )
+
+
+class GameConfig(Config):
+    """Losses and regularisers."""
+
+    gamma: float | None = pydantic.Field(
+        None,
+        ge=0,
+        description="Weight of R1; null: 0.0002 * resolution^2 / batch size; 0: none.",
+    )
+    r1_every: int = pydantic.Field(16, ge=1, description="Steps between two turns of R1.")
+    path_weight: float = pydantic.Field(2.0, ge=0, description="Weight of path length; 0: none.")
+    path_every: int = pydantic.Field(4, ge=1, description="Steps between two turns of path length.")
+    path_decay: float = pydantic.Field(
+        0.01, gt=0, le=1, description="What the average path length forgets in a turn."
+    )
+    style_mixing: float = pydantic.Field(
+        0.9, ge=0, le=1, description="Chance that a picture has the styles of two latents."
+    )
+
+
+class AdamConfig(Config):
+    """Of the optimizer adam."""
+
+    beta_1: float = pydantic.Field(0.0, ge=0, lt=1, description="Momentum of the gradient.")
+    beta_2: float = pydantic.Field(0.99, ge=0, lt=1, description="Momentum of its square.")
+    epsilon: float = pydantic.Field(1e-8, gt=0, description="Least size of a gradient.")
+
+
+class FaceTraining(TrainingConfig):
+    """Training settings with the defaults of StyleGAN2."""
+
+    optimizer: Any = pydantic.Field(
+        "adam",
+        description="Name of a Keras optimizer, its serialized form, or an object; one for each network.",
+    )
+    learning_rate: Any = pydantic.Field(2.5e-3, description="Rate of both networks, or a Keras schedule.")
+    ema: float | None = pydantic.Field(
+        momentum(_HALF_LIFE),
+        gt=0,
+        lt=1,
+        description="Momentum of a moving average of the weights, which is what is kept and served.",
+    )
+
+
+class FaceConfig(TaskConfig):
+    """Everything that can be said of a face task.
+
+    Example:
+        >>> FaceConfig().resolution, FaceConfig(preset="paper256").network.base
+        (32, 16384)
+    """
+
+    preset: Literal["micro", "paper256", "paper512", "stylegan2"] = pydantic.Field(
+        "micro", description="Defaults of resolution, network, game and training."
+    )
+    resolution: int = pydantic.Field(32, ge=8, le=1024, description="Side of the pictures, a power of two.")
+    conditional: bool = pydantic.Field(False, description="Make faces of a class; the data then has labels.")
+    labels: tuple[str, ...] | None = pydantic.Field(
+        None, description="The classes; null: those of the training data, sorted."
+    )
+    network: NetworkConfig = pydantic.Field(default_factory=NetworkConfig, description="Both networks.")
+    game: GameConfig = pydantic.Field(default_factory=GameConfig, description="Losses and regularisers.")
+    adam: AdamConfig = pydantic.Field(default_factory=AdamConfig, description="Of the optimizer adam.")
+    training: FaceTraining = pydantic.Field(
+        default_factory=FaceTraining, description="Optimizer, rates, batches, epochs."
+    )
+
+    @property
+    def gamma(self) -> float:
+        """The weight of R1."""
+        if self.game.gamma is not None:
+            return self.game.gamma
+        return 0.0002 * self.resolution**2 / self.training.batch_size
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _defaults_of_preset(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        for key, own in PRESETS.get(values.get("preset", "micro"), {}).items():
+            given = values.get(key, {} if isinstance(own, dict) else own)
+            if isinstance(own, dict) and isinstance(given, dict):
+                given = {**own, **given}
+            values = {**values, key: given}
+        return values
+
+    @pydantic.field_validator("resolution")
+    @classmethod
+    def _check_resolution(cls, resolution: int) -> int:
+        if resolution & (resolution - 1):
+            raise ValueError(f"{resolution} is no power of two; take 8, 16, 32, 64, 128, 256, 512 or 1024")
+        return resolution
+
+    @pydantic.field_validator("labels", mode="before")
+    @classmethod
+    def _labels_are_words(cls, labels: Any) -> Any:
+        # A recipe says `labels: [0, 1]`; data has them as "0" and "1".
+        if not isinstance(labels, (list, tuple)):
+            return labels
+        return [str(label) if isinstance(label, (int, bool)) else label for label in labels]
+
+    @pydantic.model_validator(mode="after")
+    def _check_labels(self) -> FaceConfig:
+        if self.labels is not None and (not self.labels or len(set(self.labels)) != len(self.labels)):
+            raise ValueError("labels must name at least one class, each once; or null to take the data's")
+        if self.labels is not None and not self.conditional:
+            raise ValueError("labels are of use with conditional=true only; set it or leave them out")
+        return self

@@ -1,0 +1,109 @@
+"""The turns of a training step: two networks, four updates, two optimizers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from kerasft import Update
+from kerasft.training.update import Batch
+from kerasft_face import losses
+from kerasft_face.config import FaceConfig
+from kerasft_face.networks import Discriminator, Generator
+from kerasft_face.optimizers import shared_optimizer
+
+
+class Game:
+    """Binds the losses to the networks.
+
+    A step in pseudocode:
+
+        discriminator: tell real pictures from fake ones
+        every 16 steps, R1: flatten the discriminator around real pictures
+        generator: pass for real
+        every 4 steps, path length: let equal steps in w move the picture equally
+
+    Args:
+        generator: Its attribute `path_length` keeps the average path length.
+        discriminator: The other network.
+        config: Weights and intervals.
+    """
+
+    def __init__(self, *, generator: Generator, discriminator: Discriminator, config: FaceConfig) -> None:
+        self._generator, self._discriminator = generator, discriminator
+        self._config = config
+
+    def updates(self, make_optimizer: Callable[[], keras.optimizers.Optimizer]) -> list[Update]:
+        """Returns the updates; a regulariser of weight 0 is left out."""
+        game = self._config.game
+        r1_every = game.r1_every if self._config.gamma else None
+        path_every = game.path_every if game.path_weight else None
+        judge, make = self._optimizer(make_optimizer, r1_every), self._optimizer(make_optimizer, path_every)
+        turns = [Update(name="discriminator", loss=self.tell, models=[self._discriminator], optimizer=judge)]
+        if r1_every is not None:
+            turns.append(
+                Update(name="r1", loss=self.r1, models=[self._discriminator], optimizer=judge, every=r1_every)
+            )
+        turns.append(
+            Update(name="generator", loss=self.pass_for_real, models=[self._generator], optimizer=make)
+        )
+        if path_every is not None:
+            turns.append(
+                Update(
+                    name="path_length",
+                    loss=self.path_length,
+                    models=[self._generator],
+                    optimizer=make,
+                    every=path_every,
+                )
+            )
+        return turns
+
+    def _optimizer(
+        self, make_optimizer: Callable[[], keras.optimizers.Optimizer], every: int | None
+    ) -> keras.optimizers.Optimizer:
+        is_adam = self._config.training.optimizer == "adam"
+        settings = self._config.adam.model_dump() if is_adam else {}
+        return shared_optimizer(make_optimizer(), every=every, **settings)
+
+    def tell(self, batch: Batch) -> tf.Tensor:
+        """The discriminator's loss."""
+        real, label = _real(batch), batch.features.get("label")
+        fake = self._fake(tf.shape(real)[0], label)
+        return losses.discriminator_loss(self._discriminator(real, label), self._discriminator(fake, label))
+
+    def r1(self, batch: Batch) -> tf.Tensor:
+        """The gradient penalty, weighted for all the steps until its next turn."""
+        label = batch.features.get("label")
+        penalty = losses.r1_penalty(lambda pictures: self._discriminator(pictures, label), _real(batch))
+        return penalty * (self._config.gamma * self._config.game.r1_every)
+
+    def pass_for_real(self, batch: Batch) -> tf.Tensor:
+        """The generator's loss."""
+        label = batch.features.get("label")
+        fake = self._fake(tf.shape(batch.features["picture"])[0], label)
+        return losses.generator_loss(self._discriminator(fake, label))
+
+    def path_length(self, batch: Batch) -> tf.Tensor:
+        """Path length regularisation on half a batch, weighted for all the steps until its next turn."""
+        pictures, label = batch.features["picture"], batch.features.get("label")
+        half = (tf.shape(pictures)[0] + 1) // 2
+        styles = self._styles(half, None if label is None else label[:half])
+        noise = keras.random.normal((half, *pictures.shape[1:]), seed=self._generator.latent_seed)
+        lengths = losses.path_lengths(lambda ws: self._generator.synthesis(ws, training=True), styles, noise)
+        game = self._config.game
+        return self._generator.path_length(lengths) * (game.path_weight * game.path_every)
+
+    def _styles(self, count: Any, label: Any) -> Any:
+        return self._generator.draw_styles(count, label, mixing=self._config.game.style_mixing)
+
+    def _fake(self, count: Any, label: Any) -> Any:
+        return self._generator.synthesis(self._styles(count, label), training=True)
+
+
+def _real(batch: Batch) -> tf.Tensor:
+    """Returns the pictures of a batch, -1 to 1."""
+    return tf.cast(batch.features["picture"], tf.float32) / 127.5 - 1.0

@@ -1,0 +1,196 @@
+"""The face task: two networks that play, and a SavedModel that answers a seed with a face."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import kerasft
+from kerasft import Update
+from kerasft.data import Field, Source
+from kerasft.errors import DataError, OrderError
+from kerasft_face.config import FaceConfig
+from kerasft_face.game import Game
+from kerasft_face.latents import latents
+from kerasft_face.networks import Discriminator, Generator
+from kerasft_face.networks.plan import Plan
+
+_LEARNED = "face.json"
+
+
+@kerasft.register("face")
+class Face(kerasft.Task):
+    """Faces like those of the training pictures, one for every seed.
+
+    Example:
+        >>> task = kerasft.create("face", resolution=16)
+        >>> list(task.signatures()["serving_default"])
+        ['seed', 'truncation']
+    """
+
+    config_class = FaceConfig
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__(**values)
+        self._labels: tuple[str, ...] = self.config.labels or ()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes; none unless `config.conditional`.
+
+        Raises:
+            OrderError: they are not known before the training data is.
+        """
+        if self.config.conditional and not self._labels:
+            raise OrderError(
+                "The classes are those of the training data: call finetune(data), or set labels=."
+            )
+        return self._labels
+
+    def fields(self) -> tuple[Field, ...]:
+        asked = [Field(name="seed", kind="any", required=False)]
+        asked += [Field(name="truncation", kind="number", required=False)]
+        asked += [Field(name="z", kind="any", required=False)]
+        if self.config.conditional:
+            asked.append(Field(name="label", kind="label", classes=self._labels or None))
+        return (Field(name="picture", kind="any", aliases=("image",)), *asked)
+
+    def adapt(self, source: Source) -> None:
+        if self.config.conditional and not self._labels:
+            self._labels = source.classes("label")
+
+    def save_assets(self, folder: Path) -> None:
+        (folder / _LEARNED).write_text(json.dumps({"labels": self._labels}) + "\n", encoding="utf-8")
+
+    def load_assets(self, folder: Path) -> None:
+        self._labels = tuple(json.loads((folder / _LEARNED).read_text(encoding="utf-8"))["labels"])
+
+    def build_model(self) -> dict[str, keras.Model]:
+        config, network = self.config, self.config.network
+        plan = Plan(
+            resolution=config.resolution,
+            base=network.base,
+            max_channels=network.max_channels,
+            mixed_blocks=network.mixed_blocks,
+        )
+        generator = Generator(
+            plan,
+            z_dim=network.z_dim,
+            w_dim=network.w_dim,
+            depth=network.mapping_depth,
+            mapping_rate=network.mapping_rate,
+            classes=len(self.labels),
+            noise=network.noise,
+            path_decay=config.game.path_decay,
+            name="generator",
+        )
+        discriminator = Discriminator(
+            plan,
+            group=network.group,
+            classes=len(self.labels),
+            depth=network.mapping_depth,
+            name="discriminator",
+        )
+        return {"generator": generator, "discriminator": discriminator}
+
+    def layer_groups(self, model: keras.Model | dict[str, keras.Model]) -> dict[str, list[keras.Layer]]:
+        assert isinstance(model, dict)
+        generator, discriminator = model["generator"], model["discriminator"]
+        groups: dict[str, list[keras.Layer]] = {"mapping": [generator.mapping]}
+        groups |= {f"generator_{side}": layers for side, layers in generator.blocks().items()}
+        judged = reversed(discriminator.blocks().items())
+        groups |= {f"discriminator_{side}": layers for side, layers in judged}
+        groups["discriminator_4"] += [
+            layer for layer in (discriminator.mapping, discriminator.head) if layer is not None
+        ]
+        return groups
+
+    def preprocess(self, raw: dict[str, Any]) -> dict[str, Any]:
+        side, picture = self.config.resolution, raw["picture"]
+        if picture.dtype != tf.uint8 or tuple(picture.shape[1:]) != (side, side, 3):
+            raise DataError(
+                f"The pictures are {picture.dtype.name} {tuple(picture.shape[1:])}, but the networks make "
+                f"uint8 {(side, side, 3)}: set resolution=, or open a folder with "
+                f"kerasft_face.pictures(folder, resolution={side})."
+            )
+        features = {"picture": picture}
+        if self.config.conditional:
+            features["label"] = self._one_hot(raw["label"])
+        return features
+
+    def updates(self, make_optimizer: Any) -> list[Update]:
+        game = Game(
+            generator=self.models["generator"], discriminator=self.models["discriminator"], config=self.config
+        )
+        return game.updates(make_optimizer)
+
+    def signatures(self) -> dict[str, dict[str, tf.TensorSpec]]:
+        common = {"truncation": tf.TensorSpec([None], tf.float32)}
+        if self.config.conditional:
+            common["label"] = tf.TensorSpec([None], tf.string)
+        return {
+            "serving_default": {"seed": tf.TensorSpec([None], tf.int64), **common},
+            "synthesize_z": {"z": tf.TensorSpec([None, self.config.network.z_dim], tf.float32), **common},
+        }
+
+    def request(self, rows: dict[str, Any]) -> dict[str, Any]:
+        inputs = super().request(rows)
+        if "truncation" not in inputs and "seed" in inputs:
+            inputs["truncation"] = np.ones(len(inputs["seed"]), np.float32)
+        return inputs
+
+    def serve(self, inputs: dict[str, Any], *, signature: str) -> dict[str, Any]:
+        z = inputs["z"] if signature == "synthesize_z" else latents(inputs["seed"], self.config.network.z_dim)
+        truncation = inputs["truncation"]
+        inside = tf.reduce_all((truncation >= 0.0) & (truncation <= 1.0))
+        message = "truncation must be between 0 (the average face) and 1 (no truncation)"
+        with tf.control_dependencies([tf.debugging.Assert(inside, [message, truncation])]):
+            asked = [z, tf.identity(truncation)]
+        if self.config.conditional:
+            asked.append(self._one_hot(inputs["label"]))
+        side = self.config.resolution
+        # One by one, because the last bits of a convolution depend on the size of its batch.
+        image = tf.map_fn(
+            self._picture, tuple(asked), fn_output_signature=tf.TensorSpec([side, side, 3], tf.uint8)
+        )
+        encoded = tf.map_fn(tf.io.encode_png, image, fn_output_signature=tf.TensorSpec([], tf.string))
+        return {"image": image, "image_bytes": encoded}
+
+    def _picture(self, asked: tuple[Any, ...]) -> tf.Tensor:
+        z, truncation, *label = (value[None] for value in asked)
+        made = self.models["generator"](z, *label or [None], truncation=truncation, training=False)[0]
+        return tf.cast(tf.clip_by_value(tf.round((made + 1.0) * 127.5), 0.0, 255.0), tf.uint8)
+
+    def _one_hot(self, label: Any) -> tf.Tensor:
+        known = tf.equal(label[:, None], tf.constant(self.labels)[None])
+        message = f"label must be one of {', '.join(self.labels)}"
+        with tf.control_dependencies(
+            [tf.debugging.Assert(tf.reduce_all(tf.reduce_any(known, 1)), [message, label])]
+        ):
+            return tf.cast(known, tf.float32)
+
+    def example(self) -> dict[str, list[Any]]:
+        count, random = 4, np.random.default_rng(0)
+        rows: dict[str, list[Any]] = {
+            "picture": [_disc(self.config.resolution, hue) for hue in range(count)],
+            "seed": list(range(count)),
+            "truncation": [0.0, 0.5, 0.7, 1.0],
+            "z": list(random.standard_normal((count, self.config.network.z_dim)).astype(np.float32)),
+        }
+        if self.config.conditional:
+            names = self._labels or ("first", "second")
+            rows["label"] = [names[i % len(names)] for i in range(count)]
+        return rows
+
+
+def _disc(side: int, hue: int) -> np.ndarray:
+    """Returns a picture to try the task on: a bright disc on a dark ground."""
+    at = (np.arange(side) + 0.5) / side - 0.5
+    inside = (at[:, None] ** 2 + at**2 < 0.12)[..., None]
+    colours = np.array([[220, 180, 150], [140, 100, 80], [200, 120, 90], [240, 210, 190]])
+    return np.where(inside, colours[hue % 4], 40).astype(np.uint8)
