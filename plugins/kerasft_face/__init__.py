@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kerasft_face.config import FaceConfig
-    from kerasft_face.pictures import pictures
+    from kerasft_face.data import pictures
     from kerasft_face.task import Face
 
 __all__ = ["Face", "FaceConfig", "pictures"]
 
-_HOMES = {"Face": "task", "FaceConfig": "config", "pictures": "pictures"}
+_HOMES = {"Face": "task", "FaceConfig": "config", "pictures": "data"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import io
+import zipfile
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import kerasft
+from kerasft.errors import ConfigError, DataError
+from kerasft.export.runtime import Model
+from kerasft.testing import check_task
+from kerasft_face import pictures
+from kerasft_face.optimizers import shared_optimizer
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, discs) -> Any:
+    """A task whose average w is no longer zero, in a run folder."""
+    from .conftest import TINY
+
+    task = kerasft.create("face", **TINY)
+    task.finetune(discs(16, 8), run_dir=tmp_path_factory.mktemp("face") / "run", verbose="quiet")
+    return task
+
+
+def test_it_keeps_every_promise(tiny):
+    check_task("face", **tiny).raise_if_failed()
+
+
+def test_with_classes_it_keeps_the_promises_about_data_and_answers(tiny):
+    report = check_task(
+        "face",
+        **tiny,
+        conditional=True,
+        only=["class", "config", "example", "signatures", "build", "groups", "preprocess", "freezing"],
+    )
+    report.raise_if_failed()
+
+
+def test_a_step_has_four_turns_and_two_optimizers(tiny):
+    task = kerasft.create("face", **{**tiny, "game": {}})
+    task.build()
+    updates = task.updates(lambda: keras.optimizers.Adam(0.1))
+
+    assert [(update.name, update.every) for update in updates] == [
+        ("discriminator", 1),
+        ("r1", 16),
+        ("generator", 1),
+        ("path_length", 4),
+    ]
+    judge, again, make, too = (update.optimizer for update in updates)
+    assert judge is again
+    assert make is too
+    assert float(judge.learning_rate) == pytest.approx(0.1 * 16 / 17)
+    assert (judge.beta_1, judge.beta_2) == (0.0, pytest.approx(0.99 ** (16 / 17)))
+    assert float(make.learning_rate) == pytest.approx(0.1 * 4 / 5)
+    assert make.beta_2 == pytest.approx(0.99 ** (4 / 5))
+
+
+def test_a_regulariser_of_weight_zero_takes_no_turn(tiny):
+    task = kerasft.create("face", **{**tiny, "game": {"gamma": 0, "path_weight": 0}})
+    task.build()
+    updates = task.updates(lambda: keras.optimizers.Adam(0.1))
+    assert [update.name for update in updates] == ["discriminator", "generator"]
+    assert float(updates[0].optimizer.learning_rate) == pytest.approx(0.1)
+
+
+def test_a_shared_optimizer_keeps_its_schedule_and_its_scaling():
+    rate = keras.optimizers.schedules.PolynomialDecay(1.0, decay_steps=80, end_learning_rate=0.0)
+    plain = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(rate))
+    shared = shared_optimizer(plain, every=4)
+    assert isinstance(shared, keras.optimizers.LossScaleOptimizer)
+    # After 50 of its turns, 40 steps are done.
+    slowed = keras.optimizers.Adam.from_config(shared.inner_optimizer.get_config())._learning_rate
+    assert float(slowed(50)) == pytest.approx(0.8 * 0.5)
+
+
+def test_state_is_in_the_run(trained):
+    names = [variable.path for variable in trained.models["generator"].variables]
+    assert "mapping/average" in names
+    assert "path_length/average" in names
+    assert trained.models["generator"].mapping.average.numpy().any()
+    assert float(trained.models["generator"].path_length.average) > 0
+
+
+def test_a_seed_is_one_face_everywhere(trained, tmp_path):
+    seeds = [5, -3, 2**40, 5, 0, 17, 4]
+    truncation = np.linspace(0.4, 1.0, len(seeds))
+    asked = {"seed": seeds, "truncation": truncation}
+    images = trained.predict(asked)["image"]
+
+    assert images.dtype == np.uint8
+    assert images.shape == (len(seeds), 8, 8, 3)
+    alone = [
+        trained.predict({"seed": [s], "truncation": [t]})["image"][0]
+        for s, t in zip(seeds, truncation, strict=True)
+    ]
+    np.testing.assert_array_equal(images, alone)
+    np.testing.assert_array_equal(kerasft.load(trained.run.folder).predict(asked)["image"], images)
+    with Model(trained.export(tmp_path / "face").path) as served:
+        answer = served.call(
+            "serving_default",
+            {"seed": np.array(seeds, np.int64), "truncation": truncation.astype(np.float32)},
+        )
+    np.testing.assert_array_equal(answer["image"], images)
+
+
+def test_a_picture_also_comes_as_png(trained):
+    answer = trained.predict({"seed": [1, 2]})
+    for image, encoded in zip(answer["image"], answer["image_bytes"], strict=True):
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(encoded))), image)
+
+
+def test_truncation_zero_is_the_average_face(trained):
+    images = trained.predict({"seed": [1, 2, 3], "truncation": [0.0] * 3})["image"]
+    assert (images == images[0]).all()
+    free = trained.predict({"seed": [1, 2], "truncation": [1.0] * 2})["image"]
+    np.testing.assert_array_equal(trained.predict({"seed": [1, 2]})["image"], free)
+    assert (free[0] != free[1]).any()
+
+
+def test_truncation_out_of_range_is_refused(trained):
+    with pytest.raises(Exception, match=r"truncation must be between 0 .* and 1"):
+        trained.predict({"seed": [1], "truncation": [1.5]})
+
+
+def test_a_class_can_be_asked_for(tiny):
+    task = kerasft.create("face", **tiny, conditional=True, labels=["old", "young"])
+    task.build()
+    one, other = task.predict({"seed": [1, 1], "label": ["old", "young"]})["image"]
+    assert (one != other).any()
+
+
+def test_a_folder_and_a_zip_give_the_same_pictures(tmp_path, discs):
+    folder = tmp_path / "faces"
+    (folder / "old").mkdir(parents=True)
+    (folder / "young").mkdir()
+    first, second = discs(2, 16)
+    Image.fromarray(first).save(folder / "old" / "a.png")
+    Image.fromarray(second).convert("L").resize((24, 16)).save(folder / "young" / "b.png")
+    (folder / "note.txt").write_text("no picture")
+    with zipfile.ZipFile(tmp_path / "faces.zip", "w") as packed:
+        for file in sorted(folder.rglob("*.*")):
+            packed.write(file, file.relative_to(folder))
+    fields = kerasft.create("face", conditional=True).fields()
+
+    one = kerasft.data.open_source(pictures(folder, resolution=8), fields=fields)
+    other = kerasft.data.open_source(pictures(tmp_path / "faces.zip", resolution=8), fields=fields)
+
+    assert one.take([0, 1])["label"] == ["old", "young"]
+    found = one.take([0, 1])["picture"]
+    assert (found.dtype, found.shape) == (np.uint8, (2, 8, 8, 3))
+    np.testing.assert_array_equal(found, other.take([0, 1])["picture"])
+    np.testing.assert_allclose(found[0], first.reshape(8, 2, 8, 2, 3).mean((1, 3)), atol=30)
+    assert one.fingerprint() == other.fingerprint()
+    assert one.where(1) == "faces, young/b.png"
+
+
+def test_transparent_pictures_stand_on_white(tmp_path):
+    pixels = np.zeros((8, 8, 4), np.uint8)
+    pixels[:4, :, 3] = 255
+    Image.fromarray(pixels).save(tmp_path / "half.png")
+    source = kerasft.data.open_source(
+        pictures(tmp_path, resolution=8), fields=kerasft.create("face").fields()
+    )
+    (found,) = source.take([0])["picture"]
+    assert (found[:4] == 0).all()
+    assert (found[4:] == 255).all()
+
+
+def test_bad_pictures_are_named(tmp_path, discs):
+    Image.fromarray(discs(1, 16)[0]).save(tmp_path / "good.png")
+    (tmp_path / "bad.png").write_bytes((tmp_path / "good.png").read_bytes()[:60])
+    fields = kerasft.create("face").fields()
+    with pytest.raises(DataError, match=r"bad\.png: is no readable picture .* repair or remove it"):
+        kerasft.data.open_source(pictures(tmp_path, resolution=8), fields=fields)
+    rest = kerasft.data.open_source(pictures(tmp_path, resolution=8), fields=fields, on_error="skip")
+    assert (len(rest), rest.skipped) == (1, 1)
+
+
+def test_nothing_to_open_is_said(tmp_path):
+    with pytest.raises(DataError, match="holds no picture"):
+        pictures(tmp_path, resolution=8)
+    with pytest.raises(DataError, match="does not exist"):
+        pictures(tmp_path / "none.zip", resolution=8)
+    (tmp_path / "text.zip").write_text("no archive")
+    with pytest.raises(DataError, match=r"is no \.zip"):
+        pictures(tmp_path / "text.zip", resolution=8)
+
+
+def test_pictures_of_another_size_are_refused(tiny, discs):
+    with pytest.raises(DataError, match=r"\(16, 16, 3\), but the networks make uint8 \(8, 8, 3\)"):
+        kerasft.create("face", **tiny).finetune(discs(4, 16), verbose="quiet")
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"resolution": 48}, "48 is no power of two"),
+        ({"resolution": 4}, "resolution"),
+        ({"labels": ["a"]}, "conditional=true"),
+        ({"labels": ["a", "a"], "conditional": True}, "each once"),
+        ({"preset": "huge"}, "preset"),
+    ],
+)
+def test_wrong_settings_are_refused(values, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        kerasft.create("face", **values)
