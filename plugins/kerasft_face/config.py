@@ -22,45 +22,43 @@ def momentum(half_life: float) -> float:
 # Ten thousand pictures in batches of 32, as many steps at every size of a batch.
 _HALF_LIFE = 10_000 / 32
 
+_PAPER = {"max_channels": 512, "z_dim": 512, "w_dim": 512, "mapping_depth": 8}
+_AVERAGE = {"ema": momentum(_HALF_LIFE)}
+
 PRESETS: dict[str, dict[str, Any]] = {
-    "micro": {
-        "resolution": 32,
-        "network": {"base": 512, "max_channels": 32, "z_dim": 64, "w_dim": 64, "mapping_depth": 2},
-        "game": {"gamma": 4.0},
-        "training": {"batch_size": 16, "learning_rate": 5e-3, "ema": momentum(50)},
-    },
+    "micro": {},
     "paper256": {
         "resolution": 256,
-        "network": {"base": 16_384, "group": 8},
+        "network": {**_PAPER, "base": 16_384, "group": 8},
         "game": {"gamma": 1.0},
-        "training": {"batch_size": 64, "learning_rate": 2.5e-3},
+        "training": {**_AVERAGE, "batch_size": 64, "learning_rate": 2.5e-3},
     },
     "paper512": {
         "resolution": 512,
-        "network": {"base": 32_768, "group": 8},
+        "network": {**_PAPER, "base": 32_768, "group": 8},
         "game": {"gamma": 0.5},
-        "training": {"batch_size": 64, "learning_rate": 2.5e-3},
+        "training": {**_AVERAGE, "batch_size": 64, "learning_rate": 2.5e-3},
     },
     "stylegan2": {
         "resolution": 1024,
-        "network": {"base": 32_768, "group": 4},
+        "network": {**_PAPER, "base": 32_768, "group": 4},
         "game": {"gamma": 10.0},
-        "training": {"batch_size": 32, "learning_rate": 2e-3},
+        "training": {**_AVERAGE, "batch_size": 32, "learning_rate": 2e-3},
     },
 }
-"""What a preset sets, unless the user does."""
+"""What a preset sets, unless the user does; micro is what the fields say."""
 
 
 class NetworkConfig(Config):
     """Both networks."""
 
     base: int = pydantic.Field(
-        16_384, ge=8, description="Channels at a resolution: base / resolution, up to max_channels."
+        512, ge=8, description="Channels at a resolution: base / resolution, up to max_channels."
     )
-    max_channels: int = pydantic.Field(512, ge=1, description="Most channels.")
-    z_dim: int = pydantic.Field(512, ge=1, description="Length of a latent vector.")
-    w_dim: int = pydantic.Field(512, ge=1, description="Length of a style vector.")
-    mapping_depth: int = pydantic.Field(8, ge=1, description="Layers of the mapping network.")
+    max_channels: int = pydantic.Field(32, ge=1, description="Most channels.")
+    z_dim: int = pydantic.Field(64, ge=1, description="Length of a latent vector.")
+    w_dim: int = pydantic.Field(64, ge=1, description="Length of a style vector.")
+    mapping_depth: int = pydantic.Field(2, ge=1, description="Layers of the mapping network.")
     mapping_rate: float = pydantic.Field(
         0.01, gt=0, description="Learning rate of the mapping network relative to the rest."
     )
@@ -77,7 +75,7 @@ class GameConfig(Config):
     """Losses and regularisers."""
 
     gamma: float | None = pydantic.Field(
-        None,
+        4.0,
         ge=0,
         description="Weight of R1; null: 0.0002 * resolution^2 / batch size; 0: none.",
     )
@@ -107,9 +105,10 @@ class FaceTraining(TrainingConfig):
         "adam",
         description="Name of a Keras optimizer, its serialized form, or an object; one for each network.",
     )
-    learning_rate: Any = pydantic.Field(2.5e-3, description="Rate of both networks, or a Keras schedule.")
+    batch_size: int = pydantic.Field(16, ge=1, description="Pictures in one batch.")
+    learning_rate: Any = pydantic.Field(5e-3, description="Rate of both networks, or a Keras schedule.")
     ema: float | None = pydantic.Field(
-        momentum(_HALF_LIFE),
+        momentum(50),
         gt=0,
         lt=1,
         description="Momentum of a moving average of the weights, which is what is kept and served.",
@@ -125,7 +124,7 @@ class FaceConfig(TaskConfig):
     """
 
     preset: Literal["micro", "paper256", "paper512", "stylegan2"] = pydantic.Field(
-        "micro", description="Defaults of resolution, network, game and training."
+        "micro", description="Other defaults of resolution, network, game and training than those of micro."
     )
     resolution: int = pydantic.Field(32, ge=8, le=1024, description="Side of the pictures, a power of two.")
     conditional: bool = pydantic.Field(False, description="Make faces of a class; the data then has labels.")

@@ -16,8 +16,8 @@ class LazyRate(keras.optimizers.schedules.LearningRateSchedule):
         share: Steps over actions.
 
     Example:
-        >>> float(LazyRate(0.1, 0.8)(10))
-        0.08
+        >>> float(LazyRate(0.5, 0.5)(10))
+        0.25
     """
 
     def __init__(self, rate: Any, share: float) -> None:

@@ -21,6 +21,7 @@ from kerasft_face.networks import Discriminator, Generator
 from kerasft_face.networks.plan import Plan
 
 _LEARNED = "face.json"
+_TRUNCATION = "truncation must be between 0 (the average face) and 1 (no truncation)"
 
 
 @kerasft.register("face")
@@ -61,6 +62,8 @@ class Face(kerasft.Task):
         return (Field(name="picture", kind="any", aliases=("image",)), *asked)
 
     def adapt(self, source: Source) -> None:
+        if len(source) < 2:
+            raise DataError(f"{source.name} has one picture; give at least two, or there is nothing to vary")
         if self.config.conditional and not self._labels:
             self._labels = source.classes("label")
 
@@ -140,16 +143,20 @@ class Face(kerasft.Task):
 
     def request(self, rows: dict[str, Any]) -> dict[str, Any]:
         inputs = super().request(rows)
-        if "truncation" not in inputs and "seed" in inputs:
-            inputs["truncation"] = np.ones(len(inputs["seed"]), np.float32)
+        if "seed" in inputs:
+            if np.asarray(inputs["seed"]).dtype.kind not in "iu":
+                raise DataError(f"seed must be whole numbers, not {list(inputs['seed'])[:3]}")
+            inputs.setdefault("truncation", np.ones(len(inputs["seed"]), np.float32))
+            for value in inputs["truncation"]:
+                if not 0.0 <= value <= 1.0:
+                    raise DataError(f"{_TRUNCATION}, not {value:g}")
         return inputs
 
     def serve(self, inputs: dict[str, Any], *, signature: str) -> dict[str, Any]:
         z = inputs["z"] if signature == "synthesize_z" else latents(inputs["seed"], self.config.network.z_dim)
         truncation = inputs["truncation"]
         inside = tf.reduce_all((truncation >= 0.0) & (truncation <= 1.0))
-        message = "truncation must be between 0 (the average face) and 1 (no truncation)"
-        with tf.control_dependencies([tf.debugging.Assert(inside, [message, truncation])]):
+        with tf.control_dependencies([tf.debugging.Assert(inside, [_TRUNCATION, truncation])]):
             asked = [z, tf.identity(truncation)]
         if self.config.conditional:
             asked.append(self._one_hot(inputs["label"]))

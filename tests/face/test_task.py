@@ -7,11 +7,13 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import kerasft
 from kerasft.errors import ConfigError, DataError
 from kerasft.export.runtime import Model
+from kerasft.prediction import trace
 from kerasft.testing import check_task
 from kerasft_face import pictures
 from kerasft_face.optimizers import shared_optimizer
@@ -22,7 +24,7 @@ def trained(tmp_path_factory, discs) -> Any:
     """A task whose average w is no longer zero, in a run folder."""
     from .conftest import TINY
 
-    task = kerasft.create("face", **TINY)
+    task = kerasft.create("face", **{**TINY, "game": {"r1_every": 1, "path_every": 1}})
     task.finetune(discs(16, 8), run_dir=tmp_path_factory.mktemp("face") / "run", verbose="quiet")
     return task
 
@@ -123,9 +125,13 @@ def test_truncation_zero_is_the_average_face(trained):
     assert (free[0] != free[1]).any()
 
 
-def test_truncation_out_of_range_is_refused(trained):
-    with pytest.raises(Exception, match=r"truncation must be between 0 .* and 1"):
+def test_questions_out_of_range_are_refused(trained):
+    with pytest.raises(DataError, match=r"truncation must be between 0 .* and 1 .*, not 1\.5"):
         trained.predict({"seed": [1], "truncation": [1.5]})
+    with pytest.raises(DataError, match=r"seed must be whole numbers, not \['a'\]"):
+        trained.predict({"seed": ["a"]})
+    with pytest.raises(tf.errors.InvalidArgumentError, match="truncation must be between 0"):
+        trace(trained, "serving_default")(seed=tf.constant([1], tf.int64), truncation=tf.constant([-0.5]))
 
 
 def test_a_class_can_be_asked_for(tiny):
@@ -190,6 +196,11 @@ def test_nothing_to_open_is_said(tmp_path):
     (tmp_path / "text.zip").write_text("no archive")
     with pytest.raises(DataError, match=r"is no \.zip"):
         pictures(tmp_path / "text.zip", resolution=8)
+
+
+def test_one_picture_is_refused(tiny, discs):
+    with pytest.raises(DataError, match="one picture; give at least two"):
+        kerasft.create("face", **tiny).finetune(discs(1, 8), verbose="quiet")
 
 
 def test_pictures_of_another_size_are_refused(tiny, discs):
