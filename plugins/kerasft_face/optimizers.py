@@ -63,4 +63,7 @@ def shared_optimizer(
             if beta in config:
                 config[beta] **= share
     made = type(inner).from_config(config)
-    return keras.optimizers.LossScaleOptimizer(made) if inner is not optimizer else made
+    if inner is optimizer:
+        return made
+    outer = {**optimizer.get_config(), "inner_optimizer": keras.saving.serialize_keras_object(made)}
+    return type(optimizer).from_config(outer)

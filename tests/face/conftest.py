@@ -18,6 +18,11 @@ TINY = {
 """The smallest networks that have all parts."""
 
 
+@pytest.fixture(autouse=True)
+def _same_weights() -> None:
+    keras.utils.set_random_seed(0)
+
+
 @pytest.fixture
 def tiny() -> dict[str, Any]:
     return TINY

@@ -73,9 +73,9 @@ def test_a_regulariser_of_weight_zero_takes_no_turn(tiny):
 
 def test_a_shared_optimizer_keeps_its_schedule_and_its_scaling():
     rate = keras.optimizers.schedules.PolynomialDecay(1.0, decay_steps=80, end_learning_rate=0.0)
-    plain = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(rate))
+    plain = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(rate), initial_scale=8.0)
     shared = shared_optimizer(plain, every=4)
-    assert isinstance(shared, keras.optimizers.LossScaleOptimizer)
+    assert shared.initial_scale == 8.0
     # After 50 of its turns, 40 steps are done.
     slowed = keras.optimizers.Adam.from_config(shared.inner_optimizer.get_config())._learning_rate
     assert float(slowed(50)) == pytest.approx(0.8 * 0.5)
