@@ -1,4 +1,4 @@
-"""Latents from seeds: a seed gives the same ones alone, in any batch, and on any machine."""
+"""Latents from seeds: a seed gives the same ones alone and in any batch, in Python and in a server."""
 
 from __future__ import annotations
 
