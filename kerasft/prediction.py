@@ -77,7 +77,7 @@ class Predictor:
         if self._is_one_column(data):
             data = {next(iter(self._inputs)): list(data)}
         source = open_source(
-            data,
+            self._task.open_data(data),
             fields=self._read,
             columns=columns,
             targets=False,

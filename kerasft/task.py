@@ -100,6 +100,14 @@ class Task:
             f"abstract: {type(self).__name__}.fields() must return the columns it reads"
         )
 
+    def open_data(self, data: Any) -> Any:
+        """Returns what a user passed to a verb as `kerasft.data.open_source` takes it, the default as it is.
+
+        Override it for sorts of data of your own, such as a folder of pictures, and return a
+        `kerasft.data.Records`.
+        """
+        return data
+
     def adapt(self, source: Source) -> None:
         """Learns from the training data, before `build_model`, what the config leaves open (labels, say)."""
 
@@ -410,7 +418,11 @@ class Task:
         self._built_forward()
         reporter = Reporter(verbose=verbose)
         source = open_source(
-            data, fields=self.fields(), columns=columns, on_error=on_error, default_splits=("test",)
+            self.open_data(data),
+            fields=self.fields(),
+            columns=columns,
+            on_error=on_error,
+            default_splits=("test",),
         )
         for note in source.notes:
             reporter.say(note)

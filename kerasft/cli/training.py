@@ -133,7 +133,8 @@ def _run(plan: dict[str, Any], config: dict[str, Any], *, as_json: bool) -> None
     reading: dict[str, Any] = {"columns": plan.get("columns"), "on_error": plan.get("on_error", "raise")}
     if plan.get("test"):
         # Better now than after hours of training.
-        open_source(plan["test"], fields=task.fields(), default_splits=("test",), **reading)
+        test = task.open_data(plan["test"])
+        open_source(test, fields=task.fields(), default_splits=("test",), **reading)
     history = task.finetune(
         plan["data"],
         validation_data=_validation(plan.get("validation")),

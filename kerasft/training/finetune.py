@@ -101,7 +101,7 @@ def _open(
     on_error: Literal["raise", "skip"],
 ) -> tuple[Source, Source | None, str | None]:
     """Returns training rows, validation rows and the name of the label; the task learns what it left open."""
-    fields, all_columns = task.fields(), dict(columns or {})
+    data, fields, all_columns = task.open_data(data), task.fields(), dict(columns or {})
     label = next((field.name for field in fields if field.kind == "label"), None)
     if sample_weight is not None:
         all_columns[_WEIGHT] = sample_weight
@@ -117,7 +117,7 @@ def _open(
         task.adapt(source)  # of the rows held out it sees the classes only
     if validation_data is not None and not is_share:
         held_out = open_source(
-            validation_data,
+            task.open_data(validation_data),
             fields=task.fields(),
             columns=columns,
             on_error=on_error,

@@ -74,7 +74,7 @@ class Pictures:
                     "picture": decode(self._bytes(name), self._resolution) if "picture" in columns else None,
                     "label": PurePosixPath(name).parent.name,
                 }
-            except (OSError, ValueError, SyntaxError, zipfile.BadZipFile) as error:
+            except Exception as error:  # each decoder fails in its own way
                 yield Broken(f"is no readable picture ({error})", "repair or remove it")
             else:
                 yield [row[column] for column in columns]

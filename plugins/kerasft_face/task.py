@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from kerasft import Update
 from kerasft.data import Field, Source
 from kerasft.errors import DataError, OrderError
 from kerasft_face.config import FaceConfig
+from kerasft_face.data import pictures
 from kerasft_face.game import Game
 from kerasft_face.latents import latents
 from kerasft_face.networks import Discriminator, Generator
@@ -60,6 +62,11 @@ class Face(kerasft.Task):
         if self.config.conditional:
             asked.append(Field(name="label", kind="label", classes=self._labels or None))
         return (Field(name="picture", kind="any", aliases=("image",)), *asked)
+
+    def open_data(self, data: Any) -> Any:
+        if isinstance(data, (str, os.PathLike)) and (Path(data).is_dir() or Path(data).suffix == ".zip"):
+            return pictures(data, resolution=self.config.resolution)
+        return data
 
     def adapt(self, source: Source) -> None:
         if len(source) < 2:
@@ -118,8 +125,8 @@ class Face(kerasft.Task):
         if picture.dtype != tf.uint8 or tuple(picture.shape[1:]) != (side, side, 3):
             raise DataError(
                 f"The pictures are {picture.dtype.name} {tuple(picture.shape[1:])}, but the networks make "
-                f"uint8 {(side, side, 3)}: set resolution=, or open a folder with "
-                f"kerasft_face.pictures(folder, resolution={side})."
+                f"uint8 {(side, side, 3)}: set resolution=, or give a folder or .zip of pictures, which are "
+                "resized."
             )
         features = {"picture": picture}
         if self.config.conditional:

@@ -166,6 +166,17 @@ def test_a_folder_and_a_zip_give_the_same_pictures(tmp_path, discs):
     assert one.where(1) == "faces, young/b.png"
 
 
+def test_a_folder_is_trained_on_at_the_resolution_of_the_task(tmp_path, tiny, discs):
+    for number, picture in enumerate(discs(4, 16)):
+        Image.fromarray(picture).save(tmp_path / f"{number}.png")
+    found, expected = [], []
+    for data, losses in ((str(tmp_path), found), (pictures(tmp_path, resolution=8), expected)):
+        task = kerasft.create("face", **tiny)
+        losses.append(task.finetune(data, epochs=1, verbose="quiet").history["generator_loss"])
+    assert found == expected
+    assert kerasft.create("face", **tiny).open_data("tfds:celeb_a") == "tfds:celeb_a"
+
+
 def test_transparent_pictures_stand_on_white(tmp_path):
     pixels = np.zeros((8, 8, 4), np.uint8)
     pixels[:4, :, 3] = 255
