@@ -58,6 +58,19 @@ RECIPES = {
     ),
     "trec-cnn": Recipe("trec", "accuracy", 0.89, {"encoder": "cnn"}, dev=0.1),
     "trec-bilstm": Recipe("trec", "accuracy", 0.86, {"encoder": "bilstm"}, dev=0.1),
+    "hotels-bag": Recipe(
+        "chnsenticorp_htl",
+        "accuracy",
+        0.90,
+        {
+            "encoder": "mlp",
+            "mlp": {"units": []},
+            "vocabulary": {"ngrams": 3, "min_count": 2, "max_size": 200_000, "max_length": 512},
+            "embedding": {"dim": 32, "dropout": 0.0, "word_dropout": 0.5},
+            "head": {"dropout": 0.3, "label_smoothing": 0.1},
+            "training": {"epochs": 8, "learning_rate": 2e-3, "ema": 0.99},
+        },
+    ),
     "hotels-cnn": Recipe("chnsenticorp_htl", "accuracy", 0.90, {"encoder": "cnn"}),
 }
 
