@@ -15,6 +15,7 @@ _SPANS = "write spans as [[start, end, type], ...]"
 
 
 def read_labels(value: Any, field: Field, single: Callable[[Any], str]) -> list[str]:
+    """Reads any number of classes, each once; `single` reads one of them."""
     if isinstance(value, (str, bytes)):
         text = as_string(value, "labels are a list")
         if field.classes is not None and text.strip() in field.classes:
@@ -27,6 +28,7 @@ def read_labels(value: Any, field: Field, single: Callable[[Any], str]) -> list[
 
 
 def read_tokens(value: Any) -> list[str]:
+    """Reads a list of strings that are not empty."""
     items = list_items(value, "tokens", (" ",))
     tokens = [item if type(item) is str else as_string(item, "a token is a string") for item in items]
     if not tokens:
@@ -58,6 +60,7 @@ def list_items(value: Any, noun: str, separators: Sequence[str]) -> list[Any]:
 
 
 def read_spans(value: Any, single: Callable[[Any], str]) -> list[tuple[int, int, str]]:
+    """Reads spans as (start, end, type); `single` reads a type."""
     if isinstance(value, (str, bytes)):
         text = as_string(value, "spans are a list")
         try:

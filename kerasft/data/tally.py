@@ -72,4 +72,5 @@ def sorted_classes(names: Iterable[str]) -> list[str]:
 
 
 def is_integer(name: str) -> bool:
+    """Whether a class is written as a whole number."""
     return name.removeprefix("-").isdecimal()

@@ -180,6 +180,7 @@ def without_last_blanks(lines: Iterable[bytes], delimiter: bytes) -> Iterator[by
 
 
 def wrong_width(cells: int, width: int, delimiter: str) -> Broken:
+    """Says that a row has more or fewer cells than the header."""
     shown = {"\t": "tab", ",": "comma"}.get(delimiter, delimiter)
     return Broken(
         f"{'one cell' if cells == 1 else f'{cells} cells'} where the header has {width}",
@@ -188,6 +189,7 @@ def wrong_width(cells: int, width: int, delimiter: str) -> Broken:
 
 
 def broken_utf8(line: bytes, error: UnicodeDecodeError) -> Broken:
+    """Says which byte of a line is not UTF-8."""
     byte = line[error.start]
     return Broken(f"broken UTF-8 (byte 0x{byte:02x} at position {error.start} of the line)", _UTF8)
 

@@ -73,12 +73,14 @@ def show(value: Any, limit: int = 60) -> str:
 
 
 def is_missing(value: Any) -> bool:
+    """Whether a value stands for none: None, NaN, or a column that the row lacks."""
     if isinstance(value, (float, np.floating)):
         return math.isnan(value)
     return value is None or value is MISSING
 
 
 def check_encodes(text: str) -> bool:
+    """Raises for half a character (a lone surrogate), which no UTF-8 can hold; else returns True."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -90,6 +92,7 @@ def check_encodes(text: str) -> bool:
 
 
 def as_string(value: Any, expected: str) -> str:
+    """Reads a string, or bytes in UTF-8; `expected` tells a person what should have been there."""
     if isinstance(value, str):
         text = str(value)
         return text if text.isascii() or check_encodes(text) else ""
@@ -109,6 +112,7 @@ def as_string(value: Any, expected: str) -> str:
 
 
 def read_text(value: Any) -> str:
+    """Reads a text that is not blank."""
     if type(value) is not str:
         value = as_string(value, "a text is a string")
     if not value or value.isspace():
@@ -119,6 +123,7 @@ def read_text(value: Any) -> str:
 
 
 def read_id(value: Any) -> str:
+    """Reads a name of something; whole numbers count as names."""
     try:
         return class_name(value)
     except BadValue as error:
@@ -126,12 +131,14 @@ def read_id(value: Any) -> str:
 
 
 def read_any(value: Any) -> Any:
+    """Takes any value but a missing one."""
     if is_missing(value):
         raise BadValue("has no value", "fill it in")
     return value
 
 
 def class_reader(field: Field) -> Callable[[Any], str]:
+    """Returns what reads one class of a field; of known classes it refuses others, naming a near one."""
     if field.classes is None:
         return class_name
     classes = field.classes
@@ -156,6 +163,7 @@ def class_reader(field: Field) -> Callable[[Any], str]:
 
 
 def read_number(value: Any) -> float:
+    """Reads a finite number that fits into float32."""
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value.item()
     if isinstance(value, (str, bytes)):

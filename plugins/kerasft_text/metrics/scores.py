@@ -8,10 +8,12 @@ Scores = dict[str, tf.Tensor]
 
 
 def ratio(top: tf.Tensor, bottom: tf.Tensor) -> tf.Tensor:
+    """Divides counts as float32; 0 by 0 is 0."""
     return tf.math.divide_no_nan(tf.cast(top, tf.float32), tf.cast(bottom, tf.float32))
 
 
 def precision_recall_f1(hits: tf.Tensor, predicted: tf.Tensor, actual: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """Returns the three scores of counts of any shape."""
     return ratio(hits, predicted), ratio(hits, actual), ratio(2 * hits, predicted + actual)
 
 
