@@ -3,8 +3,8 @@
     python benchmarks/text_accuracy.py DATA [RECIPE ...] [--set JSON] [--table FILE.md]
 
 DATA is a folder with one folder a data set, each with jsonl files. Every recipe trains once with seed 0,
-keeps the checkpoint that is best on the dev split, and reports both splits; settings are chosen by the dev
-split. A data set without one holds out a part of its training data.
+keeps the checkpoint that is best on the dev split, and reports both splits. A data set without a dev split
+holds out a part of its training data. How the settings were found stands with the results.
 """
 
 from __future__ import annotations
