@@ -23,6 +23,10 @@ class OrderError(KerasftError, RuntimeError):
     """A verb was called before the verb that it depends on."""
 
 
+class SeveralModelsError(KerasftError, NotImplementedError):
+    """A verb needs to know which model to use: the task has several, and no such method of its own."""
+
+
 class PretrainedError(KerasftError):
     """Pretrained weights cannot be fetched, verified or converted."""
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from kerasft import config as configs
 from kerasft.data import Field, Source, open_source
-from kerasft.errors import ConfigError, OrderError
+from kerasft.errors import ConfigError, OrderError, SeveralModelsError
 from kerasft.export.task import export_task
 from kerasft.prediction import Predictor
 from kerasft.training import device
@@ -171,8 +171,9 @@ class Task:
             make_optimizer: Call it to get an optimizer as the config describes it.
         """
         if self.forward is None:
-            raise NotImplementedError(
-                f"abstract: {type(self).__name__} has several models, so it must define updates()"
+            raise SeveralModelsError(
+                f"The task {self.name!r} has several models and does not define updates(), which training "
+                "needs: its author must."
             )
         return [
             Update(
@@ -541,8 +542,9 @@ class Task:
     def _built_forward(self) -> Forward:
         _ = self.model
         if self.forward is None:
-            raise NotImplementedError(
-                f"abstract: {self.name!r} has several models, so it must define serve() and evaluate()"
+            raise SeveralModelsError(
+                f"The task {self.name!r} has several models and does not define evaluate() or serve(), which "
+                "this needs: look at samples or losses instead, or ask its author."
             )
         return self.forward
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import tensorflow as tf
 
 import kerasft
-from kerasft.errors import KerasftError
+from kerasft.errors import KerasftError, SeveralModelsError
 from kerasft.task import Task
 
 _CORE = Path(kerasft.__file__).parent
@@ -57,7 +57,7 @@ def doing(what: str, task_class: type[Task], *, advice: str = "") -> Iterator[No
     except (Failed, Skipped):
         raise
     except Exception as error:
-        if isinstance(error, NotImplementedError) and "several models" in str(error):
+        if isinstance(error, SeveralModelsError):
             raise Skipped("the task has several models and brings no such method of its own") from error
         hint = advice
         if _PYTHON_ON_TENSORS.search(str(error)):

@@ -167,6 +167,11 @@ def test_predict_serves_a_task_of_several_models(whole):
     assert task.predict(plane(3))["point"].shape == (3, 2)
 
 
+def test_evaluating_several_models_is_one_sentence(whole):
+    with pytest.raises(kerasft.KerasftError, match=r"'test-gan' has several models and does not define eval"):
+        whole[0].evaluate(plane())
+
+
 def test_validation_of_several_models_is_refused():
     with pytest.raises(ConfigError, match=r"'test-gan' has several models .* measure in a callback"):
         Gan().finetune(plane(16), validation_data=plane(8), **OPTIONS)
