@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -19,7 +19,7 @@ from kerasft.export.task import export_task
 from kerasft.prediction import Predictor
 from kerasft.training import device
 from kerasft.training.adapterfile import load_adapters, save_adapters
-from kerasft.training.evaluation import Evaluator
+from kerasft.training.evaluation import Evaluator, check_measurable
 from kerasft.training.examples import Examples
 from kerasft.training.features import Forward, FrozenPrefix
 from kerasft.training.finetune import finetune
@@ -203,6 +203,29 @@ class Task:
             for metric in metrics.values():
                 metric.update_state(*arguments)
 
+    def measure(
+        self, examples: Examples, *, batch_size: int, progress: Callable[[int], None]
+    ) -> dict[str, float]:
+        """Returns what no metric can compute batch by batch: FID, BLEU of generated text, full rankings.
+
+        `evaluate` and validation report it beside the loss and `metrics()`; of several models, which have no
+        outputs of their own, it is all that they report.
+
+        Args:
+            examples: Rows with features and targets; `examples.batch(indices)` gives a `Batch`.
+            batch_size: Examples at once.
+            progress: Call it with the number of examples done.
+        """
+        return {}
+
+    def callbacks(self) -> list[keras.callbacks.Callback]:
+        """Returns callbacks of every training of this task, such as one that draws samples.
+
+        They act before those of the user, so that what they add to the logs of an epoch can be monitored. At
+        the end of an epoch the models hold their average weights, if there are any; `run` is the run.
+        """
+        return []
+
     def postprocess(self, outputs: Any, features: dict[str, Any]) -> dict[str, Any]:
         """Turns model outputs into named tensors for people and clients, with TensorFlow operations only."""
         raise NotImplementedError(
@@ -253,6 +276,11 @@ class Task:
                 f"The task {self.name!r} has no model yet: call build() first, or finetune(), which builds."
             )
         return next(iter(self.models.values()))
+
+    @property
+    def measurable(self) -> bool:
+        """Whether `evaluate` and validation can say anything: not of several models without `measure`."""
+        return self.forward is not None or type(self).measure is not Task.measure
 
     @property
     def freezing(self) -> Freezing:
@@ -410,13 +438,14 @@ class Task:
             verbose: "auto", "bar", "line" or "quiet".
 
         Returns:
-            "loss" and every scalar metric by name.
+            "loss", every scalar metric by name, and what the task measures beyond.
 
         Raises:
             OrderError: before `build` or `finetune`.
             DataError: a bad file or row.
         """
-        self._built_forward()
+        _ = self.model
+        check_measurable(self)
         reporter = Reporter(verbose=verbose)
         source = open_source(
             self.open_data(data),
@@ -543,8 +572,8 @@ class Task:
         _ = self.model
         if self.forward is None:
             raise SeveralModelsError(
-                f"The task {self.name!r} has several models and does not define evaluate() or serve(), which "
-                "this needs: look at samples or losses instead, or ask its author."
+                f"The task {self.name!r} has several models and does not define serve(), which this needs: "
+                "its author must."
             )
         return self.forward
 

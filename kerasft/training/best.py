@@ -38,12 +38,13 @@ class BestCheckpoint:
     def improved(self, logs: Mapping[str, float], history: keras.callbacks.History) -> bool:
         """Whether the epoch that just ended, with these logs of a validation, is the best so far."""
         if self.monitor.name not in logs:
+            instead = "val_loss" if "val_loss" in logs else next(n for n in logs if n.startswith("val_"))
             warnings.warn(
                 f"The monitored metric {self.monitor.name!r} is not among {', '.join(logs)}; the best "
-                "checkpoint follows val_loss.",
+                f"checkpoint follows {instead}.",
                 stacklevel=2,
             )
-            self.monitor = Monitor.of("val_loss")
+            self.monitor = Monitor.of(instead)
         if self._state.monitor != self.monitor:
             # A resumed run may follow another metric than before: its best is among the epochs behind us.
             self._state.monitor = self.monitor

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasft.data import epoch_batches
+from kerasft.errors import SeveralModelsError
 from kerasft.training.device import LENGTH_MULTIPLE
 from kerasft.training.examples import Examples
 from kerasft.training.update import Batch
@@ -30,8 +31,21 @@ def read_metrics(metrics: Mapping[str, keras.metrics.Metric]) -> dict[str, float
     return scalars
 
 
+def check_measurable(task: Task) -> None:
+    """Refuses a task that can tell nothing about data.
+
+    Raises:
+        SeveralModelsError: it has several models and no `measure` of its own.
+    """
+    if not task.measurable:
+        raise SeveralModelsError(
+            f"The task {task.name!r} has several models, hence no outputs to compare with data, and does not "
+            "define measure(), which evaluation and validation need: look at samples or losses instead."
+        )
+
+
 class Evaluator:
-    """Computes the loss and the metrics of a task over examples.
+    """Computes the loss, the metrics and the further measures of a task over examples.
 
     Args:
         task: A built task.
@@ -62,7 +76,7 @@ class Evaluator:
         progress: Callable[[int], None] = lambda done: None,
         callbacks: keras.callbacks.CallbackList | None = None,
     ) -> dict[str, float]:
-        """Returns {"loss": ..., metric: ...}.
+        """Returns {"loss": ..., metric: ..., measure: ...}; of several models the measures only.
 
         Args:
             examples: With targets.
@@ -72,12 +86,27 @@ class Evaluator:
             callbacks: Their test hooks are called.
         """
         callbacks = callbacks or keras.callbacks.CallbackList()
+        callbacks.on_test_begin()
+        results: dict[str, float] = {}
+        if self._task.forward is not None:
+            results = self._supervised(examples, batch_size, variant, progress, callbacks)
+        results |= self._task.measure(examples, batch_size=batch_size, progress=progress)
+        callbacks.on_test_end(results)
+        return results
+
+    def _supervised(
+        self,
+        examples: Examples,
+        batch_size: int,
+        variant: str,
+        progress: Callable[[int], None],
+        callbacks: keras.callbacks.CallbackList,
+    ) -> dict[str, float]:
         for metric in self._metrics.values():
             metric.reset_state()
         if variant not in self._functions:
             function = tf.function(self._step, autograph=False, jit_compile=self._jit_compile)
             self._functions[variant] = function.get_concrete_function(examples.spec())
-        callbacks.on_test_begin()
         total = done = 0.0
         batches = epoch_batches(
             len(examples), batch_size, seed=0, epoch=0, lengths=examples.lengths, shuffle=False
@@ -92,6 +121,4 @@ class Evaluator:
             done += len(indices)
             progress(int(done))
             callbacks.on_test_batch_end(number, {"loss": total / done})
-        results = {"loss": total / done, **read_metrics(self._metrics)}
-        callbacks.on_test_end(results)
-        return results
+        return {"loss": total / done, **read_metrics(self._metrics)}

@@ -14,6 +14,7 @@ from kerasft.errors import ConfigError
 from kerasft.reports import Notes, write_run_report
 from kerasft.training import device
 from kerasft.training.callbacks import Board, flatten
+from kerasft.training.evaluation import check_measurable
 from kerasft.training.examples import Examples
 from kerasft.training.loop import Loop
 from kerasft.training.optimizers import make_optimizer
@@ -60,8 +61,11 @@ def finetune(
     if before is not None:
         before.check_data(source.fingerprint())
     task.build()
+    if validation is not None:
+        check_measurable(task)
     if freeze is not None and before is None:
         task.freeze(freeze)
+    task.run = run
     loop = _make_loop(
         task,
         *_encode(task, source, validation, label=label, sample_weight=sample_weight, reporter=reporter),
@@ -70,7 +74,6 @@ def finetune(
         callbacks=callbacks,
         reporter=reporter,
     )
-    task.run = run
     if before is not None:
         reporter.say(before.restore(task, loop.state))
     elif run is not None:
@@ -147,11 +150,6 @@ def _encode(
         )
     if validation is None:
         return examples, None
-    if task.forward is None:
-        raise ConfigError(
-            f"validation_data: {task.name!r} has several models and so no outputs to validate; leave it "
-            "out and measure in a callback."
-        )
     return examples, Examples(
         task=task, source=validation, targets=True, memory_limit=config.cache_memory_mb << 20
     )
@@ -172,6 +170,7 @@ def _make_loop(
     jit = here.jit_compile(config.jit_compile, lengths_vary=examples.lengths is not None)
     reporter.say(f"device {here.name}, precision {precision}, {jit}")
     metrics = task.metrics()
+    callbacks = [*flatten(task.callbacks()), *callbacks]
     if run is not None:
         callbacks = [*callbacks, Board(log_dir=str(run.tensorboard), write_graph=False)]
     return Loop(

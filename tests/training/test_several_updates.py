@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from measure import assert_same, moved, weights_of
-from tasks import Points
+from tasks import Points, points
 from variants import Gan
 
 import kerasft
@@ -167,14 +167,63 @@ def test_predict_serves_a_task_of_several_models(whole):
     assert task.predict(plane(3))["point"].shape == (3, 2)
 
 
-def test_evaluating_several_models_is_one_sentence(whole):
-    with pytest.raises(kerasft.KerasftError, match=r"'test-gan' has several models and does not define eval"):
+class Measured(Gan):
+    """Measures how far what it makes of nothing is from the mean of the data."""
+
+    monitor = "val_distance"
+
+    def measure(self, examples, *, batch_size, progress):
+        point = examples.batch(np.arange(len(examples))).features["point"]
+        progress(len(examples))
+        return {"distance": float(tf.norm(self.models["generator"].layers[-1].bias - point.mean(0)))}
+
+    def callbacks(self):
+        return [keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(drawn=epoch))]
+
+
+def test_several_models_are_evaluated_and_validated_by_their_measures(tmp_path):
+    seen = []
+    user = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(dict(logs)))
+    task = Measured(seed=1)
+    history = task.finetune(
+        plane(),
+        validation_data=plane(8),
+        run_dir=tmp_path / "run",
+        callbacks=[user],
+        **OPTIONS | {"epochs": 3},
+    ).history
+    assert {"val_distance", "drawn"} < set(history)
+    assert not {"val_loss", "loss"} & set(history)
+    assert [logs["drawn"] for logs in seen] == [0, 1, 2]  # the task's callbacks act first
+    assert task.evaluate(plane(8)) == {"distance": pytest.approx(history["val_distance"][-1])}
+    best = kerasft.load(tmp_path / "run").last_metrics
+    assert best["val_distance"] == min(history["val_distance"])
+
+
+def test_measures_stand_beside_loss_and_metrics():
+    class Counted(Points):
+        def measure(self, examples, *, batch_size, progress):
+            return {"rows": float(len(examples))}
+
+    task = Counted()
+    task.build()
+    found = task.evaluate(points(10))
+    assert set(found) == {"loss", "accuracy", "rows"}
+    assert found["rows"] == 10.0
+
+
+def test_evaluating_what_measures_nothing_is_one_sentence(whole):
+    sentence = r"'test-gan' has several models, .* does not define measure\(\)"
+    with pytest.raises(kerasft.KerasftError, match=sentence):
         whole[0].evaluate(plane())
-
-
-def test_validation_of_several_models_is_refused():
-    with pytest.raises(ConfigError, match=r"'test-gan' has several models .* measure in a callback"):
+    with pytest.raises(kerasft.KerasftError, match=sentence):
         Gan().finetune(plane(16), validation_data=plane(8), **OPTIONS)
+
+
+def test_a_monitor_that_is_not_measured_gives_way_to_one_that_is(tmp_path):
+    task = Measured(seed=1)
+    with pytest.warns(UserWarning, match=r"'val_fid' is not among .* follows val_distance"):
+        task.finetune(plane(), validation_data=plane(8), monitor="val_fid", **OPTIONS)
 
 
 @pytest.mark.parametrize(
