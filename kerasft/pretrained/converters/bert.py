@@ -6,14 +6,17 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kerasft.errors import PretrainedError
-from kerasft.pretrained.converters.bert_backbone import ACTIVATIONS, Bert
+from kerasft.pretrained.converters.places import some
 from kerasft.pretrained.converters.report import LoadReport
 from kerasft.pretrained.safetensors import open_tensors
+
+if TYPE_CHECKING:
+    from kerasft.pretrained.converters.bert_backbone import Bert
 
 KIND = "bert"
 
@@ -66,6 +69,8 @@ def architecture(folder: Path) -> dict[str, Any]:
     Raises:
         PretrainedError: The folder holds another model, or a variant that is not covered.
     """
+    from kerasft.pretrained.converters.bert_backbone import ACTIVATIONS
+
     path = folder / "config.json"
     config = _read_json(path)
     if config.get("model_type") != "bert":
@@ -115,6 +120,8 @@ def build(
         ``[batch, length]``) and outputs ``sequence_output`` (``[batch, length, hidden_dim]``) and
         ``pooled_output``.
     """
+    from kerasft.pretrained.converters.bert_backbone import Bert
+
     settings = {key: value for key, value in architecture.items() if key != "kind"}
     if dropout is not None:
         settings["dropout"] = dropout
@@ -142,7 +149,7 @@ def load_weights(backbone: Any, folder: Path) -> LoadReport:
         absent = set(variables) - set(used.values())
         without_pooler = {"pooled_dense/kernel", "pooled_dense/bias"}
         if absent - without_pooler:
-            raise PretrainedError(f"the weights in {folder} lack {_some(sorted(absent - without_pooler))}")
+            raise PretrainedError(f"the weights in {folder} lack {some(sorted(absent - without_pooler))}")
         shapes = {name: _keras_layout(tensors[name], place).shape for name, place in used.items()}
         wrong = [
             f"{name} has shape {shapes[name]}, {place} needs {tuple(variables[place].shape)}"
@@ -150,7 +157,7 @@ def load_weights(backbone: Any, folder: Path) -> LoadReport:
             if not _fits(shapes[name], tuple(variables[place].shape), place)
         ]
         if wrong:
-            raise PretrainedError(f"the weights in {folder} do not fit the model: {_some(wrong)}")
+            raise PretrainedError(f"the weights in {folder} do not fit the model: {some(wrong)}")
         for name, place in used.items():
             variable = variables[place]
             variable.assign(_keras_layout(tensors[name], place).reshape(variable.shape))
@@ -253,11 +260,6 @@ def _fits(found: tuple[int, ...], needed: tuple[int, ...], place: str) -> bool:
     if place.endswith("/attention_output/kernel"):
         joined = (needed[0] * needed[1], needed[2])
     return found == joined
-
-
-def _some(items: list[str], limit: int = 5) -> str:
-    more = f" and {len(items) - limit} more" if len(items) > limit else ""
-    return "; ".join(items[:limit]) + more
 
 
 def _read_json(path: Path) -> dict[str, Any]:
