@@ -56,6 +56,26 @@ def rate_schedule(optimizer: keras.optimizers.Optimizer) -> Any:
     return rate if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule) else None
 
 
+def copy_optimizer(optimizer: keras.optimizers.Optimizer, **changes: Any) -> keras.optimizers.Optimizer:
+    """Returns an unbuilt optimizer with the same settings but `changes`, weight-decay exclusions included.
+
+    Args:
+        optimizer: A Keras optimizer; of a `LossScaleOptimizer` the inner one is changed.
+        **changes: Arguments of the (inner) optimizer.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    copy = type(inner).from_config({**inner.get_config(), **changes})
+    for attribute in ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"):
+        if hasattr(inner, attribute):
+            setattr(copy, attribute, getattr(inner, attribute))
+    if inner is optimizer:
+        return copy
+    outer = {**optimizer.get_config(), "inner_optimizer": keras.saving.serialize_keras_object(copy)}
+    scaled = type(optimizer).from_config(outer)
+    scaled.inner_optimizer = copy
+    return scaled
+
+
 def seed_generators(layer: keras.Layer) -> list[keras.random.SeedGenerator]:
     """Returns the random state that `layer` itself holds."""
     return list(layer._seed_generators)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -164,11 +164,13 @@ class Task:
         """Returns one loss per example, float `[batch]`, or a scalar; the model's own losses are added."""
         raise NotImplementedError(f"abstract: {type(self).__name__}.loss() must return one loss per example")
 
-    def updates(self, make_optimizer: Any) -> list[Update]:
+    def updates(self, make_optimizer: Callable[..., keras.optimizers.Optimizer]) -> list[Update]:
         """Returns what a training step does; the default is one update of the one model by `loss`.
 
         Args:
-            make_optimizer: Call it to get an optimizer as the config describes it.
+            make_optimizer: Call it to get an optimizer as the config describes it. Keywords replace settings
+                of the config (`learning_rate=1e-4`) and arguments of the optimizer that the config names
+                (`beta_1=0.0`); an optimizer object stays as it is.
         """
         if self.forward is None:
             raise SeveralModelsError(
@@ -183,6 +185,10 @@ class Task:
                 optimizer=make_optimizer(),
             )
         ]
+
+    def averaged(self) -> Sequence[str]:
+        """Returns the names of the models of which `training.ema` keeps an average; all, by default."""
+        return tuple(self.models)
 
     def metrics(self) -> dict[str, keras.metrics.Metric]:
         """Returns fresh metrics by name; one whose result is a dict gives a value for each key."""

@@ -69,7 +69,7 @@ def check_gradients(subject: Subject) -> str:
     group_of = task.freezing.group_of()
     reached = dict.fromkeys(task.freezing.groups, False)
     with subject.doing("updates()"):
-        updates = task.updates(lambda: keras.optimizers.SGD(0.0))
+        updates = task.updates(lambda **settings: keras.optimizers.SGD(0.0))
     for update in updates:
         variables = task.freezing.trainable(frozenset(), models=update.models)
         with subject.doing(f"a step of the update {update.name!r}"), subject.unchanged():
@@ -182,7 +182,7 @@ def check_phases(subject: Subject) -> str:
     # Trained weights, because a head that starts from zeros lets no gradient through in the first step.
     after = arrays(trained)
     stepper = Stepper(
-        updates=task.updates(lambda: keras.optimizers.Adam(1e-3)),
+        updates=task.updates(lambda **settings: keras.optimizers.Adam(1e-3)),
         freezing=task.freezing,
         observe=lambda batch, outputs: None,
         rate_factors={},

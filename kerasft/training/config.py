@@ -56,8 +56,11 @@ class TrainingConfig(pydantic.BaseModel):
     ema: float | None = pydantic.Field(
         None,
         gt=0,
-        lt=1,
-        description="Momentum of a moving average of the weights; validation and the result use it.",
+        description="Moving average of the weights, used by validation and as the result: below 1 its "
+        "momentum a step, else its half-life in examples.",
+    )
+    ema_rampup: float | None = pydantic.Field(
+        None, gt=0, description="The half-life is at most this share of the examples seen so far."
     )
     jit_compile: bool | Literal["auto"] = pydantic.Field(
         "auto", description="Compile steps with XLA; auto: on a GPU, unless examples vary in length."
@@ -118,6 +121,12 @@ class TrainingConfig(pydantic.BaseModel):
         if isinstance(value, bool) or (isinstance(value, (int, float)) and not value > 0):
             raise ValueError(f"a learning rate must be a positive number, not {value!r}")
         return float(value) if isinstance(value, int) else value
+
+    @pydantic.model_validator(mode="after")
+    def _check_rampup(self) -> TrainingConfig:
+        if self.ema_rampup is not None and (self.ema is None or self.ema < 1):
+            raise ValueError("ema_rampup limits a half-life: give ema as one, in examples, such as 10000")
+        return self
 
     @pydantic.field_serializer("optimizer", "learning_rate")
     def _serialize_object(self, value: Any) -> Any:

@@ -13,6 +13,7 @@ from kerasft.data import Field, Source, describe_balance, open_source, split
 from kerasft.errors import ConfigError
 from kerasft.reports import Notes, write_run_report
 from kerasft.training import device
+from kerasft.training.average import Average
 from kerasft.training.callbacks import Board, flatten
 from kerasft.training.evaluation import check_measurable
 from kerasft.training.examples import Examples
@@ -234,10 +235,11 @@ def _make_stepper(
 
     calls = itertools.count()
 
-    def make() -> keras.optimizers.Optimizer:
+    def make(**settings: Any) -> keras.optimizers.Optimizer:
         return make_optimizer(
             config,
             given=task.given,
+            settings=settings,
             undecayed=task.freezing.undecayed,
             total_steps=total_steps,
             loss_scale=precision == "mixed_float16",
@@ -252,6 +254,19 @@ def _make_stepper(
         observe=lambda batch, outputs: task.update_metrics(metrics, batch, outputs),
         rate_factors=task.freezing.rate_factors(task.layerwise),
         accumulate=config.accumulate,
-        ema=config.ema,
+        average=_make_average(task),
         jit_compile=jit_compile,
     )
+
+
+def _make_average(task: Task) -> Average | None:
+    config, names = task.config.training, task.averaged()
+    unknown = sorted(set(names) - set(task.models))
+    if unknown:
+        raise ConfigError(
+            f"averaged() of {task.name!r} names {unknown[0]!r}; the models are {', '.join(task.models)}."
+        )
+    if config.ema is None:
+        return None
+    models = {name: task.models[name] for name in names}
+    return Average(models=models, memory=config.ema, rampup=config.ema_rampup)

@@ -14,6 +14,7 @@ import tensorflow as tf
 from kerasft import _compat
 from kerasft.errors import ConfigError
 from kerasft.training.config import TrainingConfig
+from kerasft.training.lazy import LazyRate
 from kerasft.training.schedules import Layerwise
 
 
@@ -87,6 +88,8 @@ def make_learning_rate(config: TrainingConfig, *, total_steps: int) -> Any:
 def descends(optimizer: keras.optimizers.Optimizer) -> bool:
     """Whether the rate falls until the last epoch, so that another number of epochs changes every rate."""
     schedule = _compat.rate_schedule(optimizer)
+    if isinstance(schedule, LazyRate):
+        schedule = schedule.schedule
     return isinstance(schedule, WarmupSchedule) and schedule.shape != "constant"
 
 
@@ -94,6 +97,7 @@ def make_optimizer(
     config: TrainingConfig,
     *,
     given: Collection[str] = (),
+    settings: Mapping[str, Any] | None = None,
     undecayed: Sequence[keras.Variable],
     total_steps: int,
     loss_scale: bool,
@@ -106,6 +110,8 @@ def make_optimizer(
     Args:
         config: The training config.
         given: Names of the settings that the caller chose; an optimizer object must not contradict them.
+        settings: Replace the config's settings of the same names, and the defaults of a named optimizer's
+            other arguments.
         undecayed: What weight decay spares.
         total_steps: Updates in the whole training, for schedules.
         loss_scale: Scale the loss dynamically, as float16 needs.
@@ -121,9 +127,11 @@ def make_optimizer(
         _refuse_duplicates(optimizer)
         _refuse_ignored(optimizer, config, given)
         if copy:
-            optimizer = type(optimizer).from_config(optimizer.get_config())
+            optimizer = _compat.copy_optimizer(optimizer)
     elif isinstance(optimizer, str):
-        optimizer = _from_name(optimizer, config, undecayed=undecayed, total_steps=total_steps)
+        optimizer = _from_name(
+            optimizer, config, settings or {}, undecayed=undecayed, total_steps=total_steps
+        )
     else:
         raise ConfigError(f"optimizer: {optimizer!r} is neither a name nor a Keras optimizer.")
     if loss_scale and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
@@ -144,14 +152,27 @@ def optimizer_classes() -> dict[str, Any]:
 
 
 def _from_name(
-    name: str, config: TrainingConfig, *, undecayed: Sequence[keras.Variable], total_steps: int
+    name: str,
+    config: TrainingConfig,
+    settings: Mapping[str, Any],
+    *,
+    undecayed: Sequence[keras.Variable],
+    total_steps: int,
 ) -> keras.optimizers.Optimizer:
+    known = {key: value for key, value in settings.items() if key in TrainingConfig.model_fields}
+    config = config.model_copy(update=known)
     arguments: dict[str, Any] = {"learning_rate": make_learning_rate(config, total_steps=total_steps)}
     if config.weight_decay is not None:
         arguments["weight_decay"] = config.weight_decay
     if config.clip_norm is not None:
         arguments["global_clipnorm"] = config.clip_norm
-    optimizer = optimizer_classes()[name.lower()](**arguments)
+    others = {key: value for key, value in settings.items() if key not in known}
+    try:
+        optimizer = optimizer_classes()[name.lower()](**arguments, **others)
+    except (TypeError, ValueError) as error:  # whichever Keras raises for an unknown argument
+        raise ConfigError(
+            f"optimizer: {name} cannot be made with {', '.join(others)} ({error}); see updates()."
+        ) from error
     if optimizer.weight_decay is not None and undecayed:
         optimizer.exclude_from_weight_decay(var_list=list(undecayed))
     return optimizer

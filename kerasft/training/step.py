@@ -13,6 +13,7 @@ from kerasft import _compat
 from kerasft.errors import ConfigError, TrainingError
 from kerasft.training.average import Average
 from kerasft.training.freezing import Freezing
+from kerasft.training.lazy import correct_lazy
 from kerasft.training.update import Batch, Update
 
 
@@ -35,7 +36,7 @@ class Stepper:
 
         for update in updates that are due:
             loss = update.loss(batch)                    # inside a tape that watches what trains
-            gradients = d loss / d trainable             # scaled first, under float16
+            gradients = d loss / d trainable             # times `every` if lazy; scaled first, under float16
             accumulate them, weighted by the number of examples
             if this is the last batch to accumulate:
                 optimizer.apply(mean gradient)           # clips and decays
@@ -51,7 +52,7 @@ class Stepper:
         observe: Called in the graph with the batch and the outputs of an update that returned any.
         rate_factors: Factor of the step of a variable, by its id, where not 1.
         accumulate: Batches per application of the gradients.
-        ema: Momentum of the average weights, or None.
+        average: Average weights to keep, or None.
         jit_compile: Compile with XLA.
 
     Raises:
@@ -67,10 +68,10 @@ class Stepper:
         observe: Callable[[Batch, Any], None],
         rate_factors: Mapping[int, float],
         accumulate: int = 1,
-        ema: float | None = None,
+        average: Average | None = None,
         jit_compile: bool = False,
     ) -> None:
-        self.updates = list(updates)
+        self.updates = correct_lazy(updates)
         _check_updates(self.updates)
         self._freezing = freezing
         self._observe = observe
@@ -89,7 +90,7 @@ class Stepper:
                     self._accumulators[i, id(variable)] = tf.Variable(
                         tf.zeros(variable.shape), trainable=False, name=f"{variable.path}/gradients"
                     )
-        self.average = Average(models=freezing.models, momentum=ema) if ema is not None else None
+        self.average = average
 
     def _build_optimizers(self) -> None:
         """Lets every optimizer know all that it may ever move, so that unfreezing keeps its state."""
@@ -169,8 +170,10 @@ class Stepper:
 
         def step(batch: Batch) -> tf.Tensor:
             losses = [self._update(i, batch, trainable[i], apply=kind.apply) for i in kind.due]
-            if self.average is not None and kind.apply:
-                self.average.update()
+            if self.average is not None:
+                self.average.see(_size(batch))
+                if kind.apply:
+                    self.average.update()
             return tf.stack(losses)
 
         return step
@@ -200,7 +203,7 @@ class Stepper:
             tape.watch(values)
             result = update.loss(batch)
             loss, outputs = result if isinstance(result, tuple) else (result, None)
-            scaled = update.optimizer.scale_loss(loss)
+            scaled = update.optimizer.scale_loss(loss * update.every if update.lazy else loss)
         gradients = tape.gradient(scaled, values)
         pairs = [(g, variable) for g, variable in zip(gradients, trainable, strict=True) if g is not None]
         if not pairs:
@@ -219,7 +222,7 @@ class Stepper:
         self, position: int, pairs: list[tuple[Any, keras.Variable]], batch: Batch, *, apply: bool
     ) -> list[tuple[Any, keras.Variable]]:
         examples = self._examples[position]
-        size = tf.cast(tf.shape(tf.nest.flatten(batch.features)[0])[0], tf.float32)
+        size = _size(batch)
         examples.assign_add(size)
         sums = [
             (self._accumulators[position, id(variable)], gradient, variable) for gradient, variable in pairs
@@ -275,6 +278,10 @@ def _check_updates(updates: Sequence[Update]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise TrainingError(f"Two updates are called {name!r}: give each a name of its own in updates().")
+
+
+def _size(batch: Batch) -> tf.Tensor:
+    return tf.cast(tf.shape(tf.nest.flatten(batch.features)[0])[0], tf.float32)
 
 
 def _to_tensor(value: Any) -> tf.Tensor | None:

@@ -39,6 +39,9 @@ class Update:
         models: The networks whose trainable variables the update moves.
         optimizer: A built or unbuilt Keras optimizer; updates may share one.
         every: Take part in every n-th step only (of those that apply gradients, when batches accumulate).
+        lazy: The loss is a term for all `every` steps: its gradient counts `every` times, and an optimizer
+            shared with updates that are not lazy is corrected for acting more often, in rate and betas
+            (`kerasft.training.lazy`). Logs show the term itself.
 
     Raises:
         ConfigError: `every` is less than 1.
@@ -56,6 +59,7 @@ class Update:
     models: Sequence[keras.Model]
     optimizer: keras.optimizers.Optimizer
     every: int = 1
+    lazy: bool = False
 
     def __post_init__(self) -> None:
         if self.every < 1:

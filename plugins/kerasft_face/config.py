@@ -8,22 +8,8 @@ import pydantic
 
 from kerasft.config import Config, TaskConfig, TrainingConfig
 
-
-def momentum(half_life: float) -> float:
-    """Returns the momentum of a moving average that has forgotten half of a weight after so many steps.
-
-    Example:
-        >>> round(momentum(312.5), 6)
-        0.997784
-    """
-    return 0.5 ** (1.0 / half_life)
-
-
-# Ten thousand pictures in batches of 32, as many steps at every size of a batch.
-_HALF_LIFE = 10_000 / 32
-
 _PAPER = {"max_channels": 512, "z_dim": 512, "w_dim": 512, "mapping_depth": 8}
-_AVERAGE = {"ema": momentum(_HALF_LIFE)}
+_AVERAGE = {"ema": 10_000.0, "ema_rampup": 0.05}
 
 PRESETS: dict[str, dict[str, Any]] = {
     "micro": {},
@@ -108,10 +94,10 @@ class FaceTraining(TrainingConfig):
     batch_size: int = pydantic.Field(16, ge=1, description="Pictures in one batch.")
     learning_rate: Any = pydantic.Field(5e-3, description="Rate of both networks, or a Keras schedule.")
     ema: float | None = pydantic.Field(
-        momentum(50),
+        800.0,
         gt=0,
-        lt=1,
-        description="Momentum of a moving average of the weights, which is what is kept and served.",
+        description="Half-life, in pictures, of a moving average of the generator, which is what is "
+        "kept and served; below 1 its momentum a step.",
     )
 
 

@@ -13,7 +13,6 @@ from kerasft.training.update import Batch
 from kerasft_face import losses
 from kerasft_face.config import FaceConfig
 from kerasft_face.networks import Discriminator, Generator
-from kerasft_face.optimizers import shared_optimizer
 
 
 class Game:
@@ -36,38 +35,26 @@ class Game:
         self._generator, self._discriminator = generator, discriminator
         self._config = config
 
-    def updates(self, make_optimizer: Callable[[], keras.optimizers.Optimizer]) -> list[Update]:
+    def updates(self, make_optimizer: Callable[..., keras.optimizers.Optimizer]) -> list[Update]:
         """Returns the updates; a regulariser of weight 0 is left out."""
         game = self._config.game
-        r1_every = game.r1_every if self._config.gamma else None
-        path_every = game.path_every if game.path_weight else None
-        judge, make = self._optimizer(make_optimizer, r1_every), self._optimizer(make_optimizer, path_every)
-        turns = [Update(name="discriminator", loss=self.tell, models=[self._discriminator], optimizer=judge)]
-        if r1_every is not None:
+        judged = {"models": [self._discriminator], "optimizer": self._optimizer(make_optimizer)}
+        made = {"models": [self._generator], "optimizer": self._optimizer(make_optimizer)}
+        turns = [Update(name="discriminator", loss=self.tell, **judged)]
+        if self._config.gamma:
+            turns.append(Update(name="r1", loss=self.r1, every=game.r1_every, lazy=True, **judged))
+        turns.append(Update(name="generator", loss=self.pass_for_real, **made))
+        if game.path_weight:
             turns.append(
-                Update(name="r1", loss=self.r1, models=[self._discriminator], optimizer=judge, every=r1_every)
-            )
-        turns.append(
-            Update(name="generator", loss=self.pass_for_real, models=[self._generator], optimizer=make)
-        )
-        if path_every is not None:
-            turns.append(
-                Update(
-                    name="path_length",
-                    loss=self.path_length,
-                    models=[self._generator],
-                    optimizer=make,
-                    every=path_every,
-                )
+                Update(name="path_length", loss=self.path_length, every=game.path_every, lazy=True, **made)
             )
         return turns
 
     def _optimizer(
-        self, make_optimizer: Callable[[], keras.optimizers.Optimizer], every: int | None
+        self, make_optimizer: Callable[..., keras.optimizers.Optimizer]
     ) -> keras.optimizers.Optimizer:
         is_adam = self._config.training.optimizer == "adam"
-        settings = self._config.adam.model_dump() if is_adam else {}
-        return shared_optimizer(make_optimizer(), every=every, **settings)
+        return make_optimizer(**(self._config.adam.model_dump() if is_adam else {}))
 
     def tell(self, batch: Batch) -> tf.Tensor:
         """The discriminator's loss."""
@@ -76,10 +63,10 @@ class Game:
         return losses.discriminator_loss(self._discriminator(real, label), self._discriminator(fake, label))
 
     def r1(self, batch: Batch) -> tf.Tensor:
-        """The gradient penalty, weighted for all the steps until its next turn."""
+        """The weighted gradient penalty."""
         label = batch.features.get("label")
         penalty = losses.r1_penalty(lambda pictures: self._discriminator(pictures, label), _real(batch))
-        return penalty * (self._config.gamma * self._config.game.r1_every)
+        return penalty * self._config.gamma
 
     def pass_for_real(self, batch: Batch) -> tf.Tensor:
         """The generator's loss."""
@@ -88,14 +75,13 @@ class Game:
         return losses.generator_loss(self._discriminator(fake, label))
 
     def path_length(self, batch: Batch) -> tf.Tensor:
-        """Path length regularisation on half a batch, weighted for all the steps until its next turn."""
+        """Weighted path length regularisation on half a batch."""
         pictures, label = batch.features["picture"], batch.features.get("label")
         half = (tf.shape(pictures)[0] + 1) // 2
         styles = self._styles(half, None if label is None else label[:half])
         noise = keras.random.normal((half, *pictures.shape[1:]), seed=self._generator.latent_seed)
         lengths = losses.path_lengths(lambda ws: self._generator.synthesis(ws, training=True), styles, noise)
-        game = self._config.game
-        return self._generator.path_length(lengths) * (game.path_weight * game.path_every)
+        return self._generator.path_length(lengths) * self._config.game.path_weight
 
     def _styles(self, count: Any, label: Any) -> Any:
         return self._generator.draw_styles(count, label, mixing=self._config.game.style_mixing)

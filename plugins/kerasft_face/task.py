@@ -139,6 +139,9 @@ class Face(kerasft.Task):
         )
         return game.updates(make_optimizer)
 
+    def averaged(self) -> tuple[str, ...]:
+        return ("generator",)
+
     def signatures(self) -> dict[str, dict[str, tf.TensorSpec]]:
         common = {"truncation": tf.TensorSpec([None], tf.float32)}
         if self.config.conditional:

@@ -122,6 +122,20 @@ def test_rate_schedule(wrapped):
         assert _compat.rate_schedule(optimizer) is expected
 
 
+def test_copy_optimizer():
+    spared = keras.Variable(np.ones(1))
+    adam = keras.optimizers.AdamW(0.1, weight_decay=0.5)
+    adam.exclude_from_weight_decay(var_list=[spared], var_names=["never"])
+    for optimizer in (adam, keras.optimizers.LossScaleOptimizer(adam, initial_scale=8.0)):
+        copy = _compat.copy_optimizer(optimizer, beta_1=0.0)
+        inner = getattr(copy, "inner_optimizer", copy)
+        assert type(copy) is type(optimizer)
+        assert (inner.beta_1, adam.beta_1, inner.weight_decay) == (0.0, 0.9, 0.5)
+        inner.apply([tf.zeros(1)], [spared])
+        assert spared.numpy().item() == 1.0
+    assert copy.initial_scale == 8.0
+
+
 def test_seed_generators(composite):
     assert _compat.seed_generators(composite) == [composite.generator]
     assert len(_compat.seed_generators(composite.several[0])) == 1

@@ -15,8 +15,8 @@ from kerasft.errors import ConfigError, DataError
 from kerasft.export.runtime import Model
 from kerasft.prediction import trace
 from kerasft.testing import check_task
+from kerasft.training.lazy import correct_lazy
 from kerasft_face import pictures
-from kerasft_face.optimizers import shared_optimizer
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +46,7 @@ def test_with_classes_it_keeps_the_promises_about_data_and_answers(tiny):
 def test_a_step_has_four_turns_and_two_optimizers(tiny):
     task = kerasft.create("face", **{**tiny, "game": {}})
     task.build()
-    updates = task.updates(lambda: keras.optimizers.Adam(0.1))
+    updates = correct_lazy(task.updates(lambda **settings: keras.optimizers.Adam(0.1, **settings)))
 
     assert [(update.name, update.every) for update in updates] == [
         ("discriminator", 1),
@@ -66,19 +66,9 @@ def test_a_step_has_four_turns_and_two_optimizers(tiny):
 def test_a_regulariser_of_weight_zero_takes_no_turn(tiny):
     task = kerasft.create("face", **{**tiny, "game": {"gamma": 0, "path_weight": 0}})
     task.build()
-    updates = task.updates(lambda: keras.optimizers.Adam(0.1))
+    updates = correct_lazy(task.updates(lambda **settings: keras.optimizers.Adam(0.1, **settings)))
     assert [update.name for update in updates] == ["discriminator", "generator"]
     assert float(updates[0].optimizer.learning_rate) == pytest.approx(0.1)
-
-
-def test_a_shared_optimizer_keeps_its_schedule_and_its_scaling():
-    rate = keras.optimizers.schedules.PolynomialDecay(1.0, decay_steps=80, end_learning_rate=0.0)
-    plain = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(rate), initial_scale=8.0)
-    shared = shared_optimizer(plain, every=4)
-    assert shared.initial_scale == 8.0
-    # After 50 of its turns, 40 steps are done.
-    slowed = keras.optimizers.Adam.from_config(shared.inner_optimizer.get_config())._learning_rate
-    assert float(slowed(50)) == pytest.approx(0.8 * 0.5)
 
 
 def test_state_is_in_the_run(trained):
