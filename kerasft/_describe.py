@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from kerasft import registry
 from kerasft.errors import ConfigError
 from kerasft.schema import ConfigField, config_fields
+
+if TYPE_CHECKING:
+    from kerasft.data import Field
+    from kerasft.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +25,8 @@ class TaskDescription:
         summary: First line of the class docstring.
         doc: The whole docstring.
         where: `module:line` of the class.
-        config: The config's leaves.
-        columns: What it reads: dictionaries of name, kind, target, aliases.
+        config: The config's leaves; their defaults are those that the given config leaves in place.
+        columns: What it reads: dictionaries of name, kind, target, read_for, aliases.
         signatures: Signature to input to "dtype[shape]".
         groups: Layer groups, input to head; empty unless built.
         monitor: The metric that decides which checkpoint is the best.
@@ -55,6 +60,7 @@ def describe(name: str, *, build: bool = False, **config: Any) -> TaskDescriptio
     columns: tuple[dict[str, Any], ...] = ()
     signatures: dict[str, dict[str, str]] = {}
     groups: tuple[str, ...] = ()
+    fields: Sequence[ConfigField] = config_fields(cls.config_class)
     monitor = cls.monitor if isinstance(cls.monitor, str) else ""  # a task may decide by its config
     try:
         task = cls(**config)
@@ -64,11 +70,13 @@ def describe(name: str, *, build: bool = False, **config: Any) -> TaskDescriptio
             raise
     else:
         monitor = task.monitor
+        fields = [_as_configured(field, task.dump_config()) for field in fields]
         columns = tuple(
             {
                 "name": field.name,
                 "kind": field.kind,
                 "target": field.target,
+                "read_for": _purposes(field, task),
                 "aliases": list(field.aliases),
             }
             for field in task.fields()
@@ -85,12 +93,27 @@ def describe(name: str, *, build: bool = False, **config: Any) -> TaskDescriptio
         summary=doc.splitlines()[0] if doc else "",
         doc=doc,
         where=registry.where(name),
-        config=tuple(config_fields(cls.config_class)),
+        config=tuple(fields),
         columns=columns,
         signatures=signatures,
         groups=groups,
         monitor=monitor,
     )
+
+
+def _as_configured(field: ConfigField, values: Any) -> ConfigField:
+    """Returns the field with its value in `values`: defaults may depend on other fields."""
+    for part in field.key.split("."):
+        if not isinstance(values, dict) or part not in values:
+            return field
+        values = values[part]
+    return replace(field, default=values)
+
+
+def _purposes(field: Field, task: Task) -> list[str]:
+    asked = any(field.name in inputs for inputs in task.signatures().values())
+    default = f" (default {field.default})" if field.request and field.default is not None else ""
+    return ["training"] * (not field.request) + [f"requests{default}"] * (asked and not field.target)
 
 
 def _shape(spec: Any) -> str:

@@ -12,8 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from kerasft import _compat
+from kerasft._suggest import suggestion
 from kerasft.data import open_source
-from kerasft.errors import DataError
+from kerasft.errors import ConfigError, DataError
 from kerasft.training.examples import raw_tensors
 from kerasft.training.progress import Reporter
 
@@ -45,23 +46,36 @@ def _without_cudnn(models: Iterable[keras.Model]) -> Iterator[None]:
 
 
 class Predictor:
-    """Runs the graph of "serving_default" over data of any size.
+    """Runs the graph of a signature over data of any size.
 
     Args:
         task: A built task; adapters added to it later are not seen.
+        signature: One of its signatures.
+
+    Raises:
+        ConfigError: It has no such signature.
 
     Attributes:
         row_outputs: Names of the outputs that have a value for each row; the others stand once for all rows.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, signature: str = "serving_default") -> None:
         self._task = task
-        self._inputs = task.signatures()["serving_default"]
+        self._signature = signature
+        signatures = task.signatures()
+        if signature not in signatures:
+            hint = suggestion(signature, signatures, noun="signatures")
+            raise ConfigError(f"signature: {task.name!r} has no {signature!r}; {hint}.")
+        self._inputs = signatures[signature]
         self._fields = tuple(field for field in task.fields() if field.name in self._inputs)
         # An input may be missing from data that has other columns for `Task.request` to make it from.
-        others = (field for field in task.fields() if field.name not in self._inputs and not field.target)
-        self._read = self._fields + tuple(dataclasses.replace(field, required=False) for field in others)
-        self._function = trace(task, "serving_default")
+        others = [f for f in task.fields() if f.name not in self._inputs and not f.target and not f.request]
+        optional = [field for field in self._fields if field.request and field.default is not None]
+        self._defaults = {field.name: field.default for field in optional}
+        needed = tuple(field for field in self._fields if field not in optional)
+        self._read = needed + tuple(dataclasses.replace(f, required=False) for f in (*optional, *others))
+        self._needed = [name for name in self._inputs if name not in self._defaults]
+        self._function = trace(task, signature)
         outputs = self._function.structured_outputs.items()
         self.row_outputs = frozenset(name for name, tensor in outputs if tensor.shape[:1] == [None])
 
@@ -75,12 +89,13 @@ class Predictor:
     ) -> dict[str, np.ndarray]:
         """Answers data in parts; see `Task.predict`."""
         if self._is_one_column(data):
-            data = {next(iter(self._inputs)): list(data)}
+            data = {self._needed[0]: list(data)}
         source = open_source(
             self._task.open_data(data),
             fields=self._read,
             columns=columns,
             targets=False,
+            requests=True,
             on_error=on_error,
             default_splits=("test",),
         )
@@ -90,17 +105,35 @@ class Predictor:
         with reporter.bar("predicting", total=len(source)) as bar:
             for start in range(0, len(source), _ROWS):
                 end = min(start + _ROWS, len(source))
-                inputs = self._task.request(source.take(np.arange(start, end)))
+                rows = source.take(np.arange(start, end))
+                missing = self._defaults.keys() - rows.keys()
+                rows |= {name: [self._defaults[name]] * (end - start) for name in missing}
+                inputs = self._task.request(rows, signature=self._signature)
                 for name in self._inputs:
                     if name not in inputs:
                         raise DataError(f"{source.name} has no column for {name!r}, which predict() needs.")
-                outputs = self._function(**raw_tensors(inputs, self._fields))
+                raw = raw_tensors(inputs, self._fields)
+                outputs = self._function(**{name: self._fitted(name, raw[name]) for name in raw})
                 answers.append({name: tensor.numpy() for name, tensor in outputs.items()})
                 bar.update(end)
         return {name: self._join(name, [answer[name] for answer in answers]) for name in answers[0]}
 
+    def _fitted(self, name: str, values: Any) -> Any:
+        """Returns values of whatever kind as the signature has them; JSON and Python know float64 only."""
+        spec = self._inputs.get(name)
+        if spec is None or isinstance(values, tf.RaggedTensor):
+            return values
+        if values.dtype != spec.dtype and values.dtype != tf.string and spec.dtype != tf.string:
+            values = tf.cast(values, spec.dtype)
+        if values.dtype != spec.dtype or not spec.shape.is_compatible_with(values.shape):
+            raise DataError(
+                f"{name!r} is {values.dtype.name} {tuple(values.shape)}, but the signature "
+                f"{self._signature!r} takes {spec.dtype.name} {tuple(spec.shape)}."
+            )
+        return values
+
     def _is_one_column(self, data: Any) -> bool:
-        if not isinstance(data, (list, tuple)) or len(self._inputs) != 1:
+        if not isinstance(data, (list, tuple)) or len(self._needed) != 1:
             return False
         return not (data and isinstance(data[0], Mapping))
 

@@ -87,7 +87,8 @@ class Task:
         self.models: dict[str, keras.Model] = {}
         self.forward: Forward | None = None
         self._freezing: Freezing | None = None
-        self._predictor: Predictor | None = None
+        self._predictors: dict[str, Predictor] = {}
+        self._asked = ""
         self.run: Run | None = None
         self.last_metrics: dict[str, float] = {}
         self.evaluation_metrics: dict[str, keras.metrics.Metric] = {}
@@ -238,15 +239,16 @@ class Task:
             f"abstract: {type(self).__name__}.postprocess() must return a dict of named tensors"
         )
 
-    def request(self, rows: dict[str, Any]) -> dict[str, Any]:
-        """Turns rows of data into the inputs of "serving_default", for `predict`.
+    def request(self, rows: dict[str, Any], *, signature: str) -> dict[str, Any]:
+        """Turns rows of data into the inputs of a signature, for `predict`.
 
         The default takes the columns of these names; override it where data may come in another layout.
 
         Args:
             rows: Column to a list of values, of the fields that are no targets and that the data has.
+            signature: One of `signatures`.
         """
-        return {name: rows[name] for name in self.signatures()["serving_default"] if name in rows}
+        return {name: rows[name] for name in self.signatures()[signature] if name in rows}
 
     def serve(self, inputs: dict[str, Any], *, signature: str) -> dict[str, Any]:
         """Answers a request of a signature; the default is preprocess, model, postprocess."""
@@ -359,7 +361,7 @@ class Task:
             ConfigError: nothing is named so.
         """
         self.freezing.freeze(policy)
-        self._predictor = None
+        self._predictors.clear()
         return self.freezing.report(layerwise=self.layerwise)
 
     def finetune(
@@ -474,6 +476,7 @@ class Task:
         self,
         data: Any,
         *,
+        signature: str = "serving_default",
         columns: Mapping[str, str] | None = None,
         on_error: Literal["raise", "skip"] = "raise",
         verbose: Verbosity = "auto",
@@ -486,6 +489,7 @@ class Task:
 
         Args:
             data: Raw values of the only input (a list), or anything that `finetune` takes, without targets.
+            signature: Which of `signatures` to ask.
             columns: The task's column name to the data's.
             on_error: "raise" stops at a bad row, "skip" leaves it without an answer and counts it.
             verbose: "auto", "bar", "line" or "quiet".
@@ -494,26 +498,28 @@ class Task:
             What `postprocess` returns, as arrays `[rows, ...]` by name.
 
         Raises:
+            ConfigError: there is no such signature.
             OrderError: before `build` or `finetune`.
             DataError: a bad file or row.
         """
         _ = self.model
-        if self._predictor is None:
-            self._predictor = Predictor(self)
-        return self._predictor.predict(
+        if signature not in self._predictors:
+            self._predictors[signature] = Predictor(self, signature)
+        self._asked = signature
+        return self._predictors[signature].predict(
             data, columns=columns, on_error=on_error, reporter=Reporter(verbose=verbose)
         )
 
     @property
     def row_outputs(self) -> frozenset[str]:
-        """Names of the outputs that `predict` gave for each row; the others stand once for all rows.
+        """Names of the outputs that `predict` last gave for each row; the others stand once for all rows.
 
         Raises:
             OrderError: before `predict`.
         """
-        if self._predictor is None:
+        if self._asked not in self._predictors:
             raise OrderError(f"The task {self.name!r} has not answered anything yet: call predict() first.")
-        return self._predictor.row_outputs
+        return self._predictors[self._asked].row_outputs
 
     def export(self, target: str | Path, *, version: int | None = None, verify: bool = True) -> ExportReport:
         """Writes a SavedModel as the next version under `target`: verified, warm, and only then visible.
@@ -554,7 +560,7 @@ class Task:
             TrainingError: the file does not fit the model.
         """
         load_adapters(self.freezing, Path(path))
-        self._predictor = None
+        self._predictors.clear()
 
     def dump_config(self) -> dict[str, Any]:
         """Returns the config as JSON-able values."""

@@ -85,11 +85,11 @@ def _show(description: TaskDescription) -> None:
     print_rich(Text(f"{description.name}  ({description.where})", style="bold"), description.doc, "")
     if description.columns:
         columns = Table(title="columns", title_justify="left", **plain)
-        for heading in ("name", "kind", "needed to predict", "also called"):
+        for heading in ("name", "kind", "read for", "also called"):
             columns.add_column(heading)
         for column in description.columns:
-            needed = "no" if column["target"] else "yes"
-            columns.add_row(column["name"], column["kind"], needed, ", ".join(column["aliases"]))
+            read_for = ", ".join(column["read_for"])
+            columns.add_row(column["name"], column["kind"], read_for, ", ".join(column["aliases"]))
         print_rich(columns, "")
     for name, inputs in description.signatures.items():
         print_rich(f"signature {name}: " + ", ".join(f"{key}: {spec}" for key, spec in inputs.items()))

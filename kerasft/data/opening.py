@@ -31,6 +31,7 @@ def open_source(
     fields: Sequence[Field],
     columns: Mapping[str, str] | None = None,
     targets: bool = True,
+    requests: bool = False,
     on_error: OnError = "raise",
     alternatives: Sequence[Sequence[Field]] = (),
     default_splits: Sequence[str] = ("train",),
@@ -54,6 +55,7 @@ def open_source(
         columns: Field name to column name, such as `{"text": "sentence"}`; by default a column is found by
             the name of the field, its aliases, usual names of the kind, or because no other column fits.
         targets: Whether to read the target fields; `False` for data without labels.
+        requests: Whether to read the fields that only requests have.
         on_error: `"raise"` names the first bad row; `"skip"` leaves bad rows out and counts them.
         alternatives: Other sets of fields, of which one is read when `fields` does not fit the columns.
         default_splits: Of a `tfds:` address that names no split, the first of these that it has.
@@ -79,8 +81,11 @@ def open_source(
     layouts = [check_fields(layout) for layout in (fields, *alternatives)]
     chosen = dict(columns or {})
     _check_names(chosen, layouts)
-    if not targets:
-        layouts = [tuple(field for field in layout if not field.target) for layout in layouts]
+    if not (targets and requests):
+        layouts = [
+            tuple(f for f in layout if (targets or not f.target) and (requests or not f.request))
+            for layout in layouts
+        ]
         read = {field.name for layout in layouts for field in layout}
         chosen = {name: column for name, column in chosen.items() if name in read}
     if isinstance(data, Source):

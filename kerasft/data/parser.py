@@ -7,7 +7,16 @@ from typing import Any
 
 from kerasft.data.lists import list_items, read_labels, read_spans, read_tokens
 from kerasft.data.schema import Field, partner
-from kerasft.data.values import BadValue, class_reader, is_missing, read_any, read_id, read_number, read_text
+from kerasft.data.values import (
+    BadValue,
+    class_reader,
+    is_missing,
+    read_any,
+    read_id,
+    read_integer,
+    read_number,
+    read_text,
+)
 
 
 class RowParser:
@@ -71,6 +80,7 @@ def converter(field: Field) -> Callable[[Any], Any]:
         "label": single,
         "labels": lambda value: read_labels(value, field, single),
         "number": read_number,
+        "integer": read_integer,
         "tokens": read_tokens,
         "tags": lambda value: [single(item) for item in list_items(value, "tags", (" ",))],
         "spans": lambda value: read_spans(value, single),

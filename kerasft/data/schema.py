@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from kerasft.errors import ConfigError
 
-Kind = Literal["text", "label", "labels", "number", "tokens", "tags", "spans", "id", "any"]
+Kind = Literal["text", "label", "labels", "number", "integer", "tokens", "tags", "spans", "id", "any"]
 
 KINDS: tuple[str, ...] = get_args(Kind)
 CLASS_KINDS = ("label", "labels", "tags", "spans")
@@ -26,6 +26,7 @@ class Field:
             - `"label"`: one class, as `str` (whole numbers, booleans and class names become `str`).
             - `"labels"`: any number of classes, a `list[str]`; read from a list or from `"a|b"`.
             - `"number"`: a finite `float`; a batch is float32.
+            - `"integer"`: an `int` of at most 64 bits; a batch is int64.
             - `"tokens"`: a non-empty `list[str]`; read from a list or from a string with spaces.
             - `"tags"`: a `list[str]`, one for each token of the field `over`.
             - `"spans"`: a list of `(start, end, type)`, character offsets into the text of the field `over`.
@@ -33,6 +34,8 @@ class Field:
             - `"any"`: the value as it is.
         aliases: Other names that the column may have in the data.
         target: Whether the model learns to predict it; not read when the source is opened for `predict`.
+        request: Whether only requests have it (a seed, how many answers to give): read for `predict` alone,
+            never for training and evaluation; `default` stands where the data has no such column.
         classes: The allowed classes of a label, labels, tags or spans field; another value is a bad row.
         required: Whether data without this column is an error.
         default: Replaces a missing value of a row; `None` makes a missing value a bad row.
@@ -51,6 +54,7 @@ class Field:
     kind: Kind = "text"
     aliases: tuple[str, ...] = ()
     target: bool = False
+    request: bool = False
     classes: tuple[str, ...] | None = None
     required: bool = True
     default: Any = None
@@ -64,6 +68,8 @@ class Field:
                 raise ConfigError(f"field {self.name!r}: {key} is the string {value!r}; give a tuple")
             if value is not None:
                 object.__setattr__(self, key, tuple(value))
+        if self.target and self.request:
+            raise ConfigError(f"field {self.name!r}: it is either a target or of requests only, not both")
         if self.kind not in KINDS:
             raise ConfigError(f"field {self.name!r}: kind {self.kind!r} is not one of {', '.join(KINDS)}")
         if self.classes is not None and self.kind not in CLASS_KINDS:

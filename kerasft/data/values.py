@@ -162,6 +162,30 @@ def class_reader(field: Field) -> Callable[[Any], str]:
     return read
 
 
+def read_integer(value: Any) -> int:
+    """Reads a whole number of at most 64 bits."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
+    if is_missing(value):
+        raise BadValue("has no value" if value is not MISSING else "is missing", "fill it in")
+    if isinstance(value, (str, bytes)):
+        text = as_string(value, "a whole number").strip()
+        try:
+            number = int(text) if "_" not in text else None
+        except ValueError:
+            number = None
+    elif isinstance(value, (bool, np.bool_)):
+        number = None
+    elif isinstance(value, (int, np.integer)):
+        number = int(value)
+    else:
+        whole = isinstance(value, (float, np.floating)) and float(value).is_integer()
+        number = int(value) if whole else None
+    if number is None or not -(2**63) <= number < 2**63:
+        raise BadValue(f"holds {show(value)}, which is not a whole number of 64 bits", "correct the value")
+    return number
+
+
 def read_number(value: Any) -> float:
     """Reads a finite number that fits into float32."""
     if isinstance(value, np.ndarray) and value.ndim == 0:

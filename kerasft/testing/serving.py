@@ -29,7 +29,7 @@ def check_request(subject: Subject) -> str:
     columns = [field.name for field in subject.example.fields if not field.target]
     rows = subject.example.take(np.arange(len(subject.example)), columns)
     with subject.doing("request()"):
-        inputs = task.request(rows)
+        inputs = task.request(rows, signature="serving_default")
     wanted = task.signatures()["serving_default"]
     require(
         set(inputs) == set(wanted),
@@ -44,7 +44,10 @@ def check_request(subject: Subject) -> str:
         )
     for index in range(len(subject.example)):
         with subject.doing(f"request() on row {index} alone"):
-            alone = task.request({name: values[index : index + 1] for name, values in rows.items()})
+            alone = task.request(
+                {name: values[index : index + 1] for name, values in rows.items()},
+                signature="serving_default",
+            )
         for name, values in inputs.items():
             require(
                 repr(alone[name][0]) == repr(values[index]),

@@ -108,14 +108,13 @@ class Subject:
         """The rows of `example()`, read like any data."""
         task = self.make()
         with self.doing("reading example() like data", advice="make example() fit fields()"):
-            return open_source(self.rows, fields=task.fields())
+            return open_source(self.rows, fields=task.fields(), requests=True)
 
     @functools.cached_property
     def source(self) -> Source:
         """What is trained on: at least ROWS rows, the example repeated or the caller's data."""
-        found = self.example
-        if self._data is not None:
-            found = open_source(self._data, fields=self.make().fields())
+        data = self.rows if self._data is None else self._data
+        found = open_source(data, fields=self.make().fields())
         return found.subset(
             np.arange(ROWS if self._data is None else max(ROWS, min(len(found), 4 * ROWS))) % len(found)
         )

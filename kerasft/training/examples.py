@@ -24,9 +24,9 @@ def raw_tensors(rows: Mapping[str, Any], fields: Sequence[Field]) -> dict[str, A
 
     Args:
         rows: Column to a list of values, as a Source returns it.
-        fields: What each column is. Texts, labels and ids become string `[batch]`, numbers float32 `[batch]`,
-            lists of strings a RaggedTensor `[batch, None]`; spans become three RaggedTensors, NAME_start and
-            NAME_end (int64) and NAME_type (string).
+        fields: What each column is. Texts, labels and ids become string `[batch]`, numbers float32, integers
+            int64 `[batch]`, lists of strings a RaggedTensor `[batch, None]`, spans three RaggedTensors,
+            NAME_start and NAME_end (int64) and NAME_type (string).
     """
     raw: dict[str, Any] = {}
     for field in fields:
@@ -37,6 +37,8 @@ def raw_tensors(rows: Mapping[str, Any], fields: Sequence[Field]) -> dict[str, A
             raw[field.name] = tf.constant([str(value) for value in values], tf.string)
         elif field.kind == "number":
             raw[field.name] = tf.constant(np.asarray(values, np.float32))
+        elif field.kind == "integer":
+            raw[field.name] = tf.constant(np.asarray(values, np.int64))
         elif field.kind == "spans":
             parts = {"start": (0, tf.int64), "end": (1, tf.int64), "type": (2, tf.string)}
             for part, (position, dtype) in parts.items():
@@ -44,10 +46,25 @@ def raw_tensors(rows: Mapping[str, Any], fields: Sequence[Field]) -> dict[str, A
                     [[span[position] for span in row] for row in values], dtype
                 )
         elif field.kind == "any":
-            raw[field.name] = tf.convert_to_tensor(np.asarray(values))
+            raw[field.name] = _stacked(field.name, values)
         else:
             raw[field.name] = _ragged(values, tf.string)
     return raw
+
+
+def _stacked(name: str, values: Sequence[Any]) -> tf.Tensor:
+    shapes = {np.shape(value): place for place, value in reversed(list(enumerate(values)))}
+    if len(shapes) > 1:
+        (one, first), (other, second) = sorted(shapes.items(), key=lambda pair: pair[1])[:2]
+        raise DataError(
+            f"The values of {name!r} must have one shape, but row {first + 1} has {one} and row {second + 1} "
+            f"has {other}: bring them to one size."
+        )
+    try:
+        return tf.convert_to_tensor(np.asarray(values))
+    except (TypeError, ValueError) as error:
+        kind = type(values[0]).__name__
+        raise DataError(f"The values of {name!r} are {kind}s, which no tensor can hold ({error}).") from None
 
 
 def _ragged(rows: Sequence[Sequence[Any]], dtype: tf.DType) -> tf.RaggedTensor:

@@ -56,12 +56,15 @@ class Face(kerasft.Task):
         return self._labels
 
     def fields(self) -> tuple[Field, ...]:
-        asked = [Field(name="seed", kind="any", required=False)]
-        asked += [Field(name="truncation", kind="number", required=False)]
-        asked += [Field(name="z", kind="any", required=False)]
+        fields = [
+            Field(name="picture", kind="any", aliases=("image",)),
+            Field(name="seed", kind="integer", request=True),
+            Field(name="z", kind="any", request=True),
+            Field(name="truncation", kind="number", request=True, default=1.0),
+        ]
         if self.config.conditional:
-            asked.append(Field(name="label", kind="label", classes=self._labels or None))
-        return (Field(name="picture", kind="any", aliases=("image",)), *asked)
+            fields.append(Field(name="label", kind="label", classes=self._labels or None))
+        return tuple(fields)
 
     def open_data(self, data: Any) -> Any:
         if isinstance(data, (str, os.PathLike)) and (Path(data).is_dir() or Path(data).suffix == ".zip"):
@@ -151,15 +154,11 @@ class Face(kerasft.Task):
             "synthesize_z": {"z": tf.TensorSpec([None, self.config.network.z_dim], tf.float32), **common},
         }
 
-    def request(self, rows: dict[str, Any]) -> dict[str, Any]:
-        inputs = super().request(rows)
-        if "seed" in inputs:
-            if np.asarray(inputs["seed"]).dtype.kind not in "iu":
-                raise DataError(f"seed must be whole numbers, not {list(inputs['seed'])[:3]}")
-            inputs.setdefault("truncation", np.ones(len(inputs["seed"]), np.float32))
-            for value in inputs["truncation"]:
-                if not 0.0 <= value <= 1.0:
-                    raise DataError(f"{_TRUNCATION}, not {value:g}")
+    def request(self, rows: dict[str, Any], *, signature: str) -> dict[str, Any]:
+        inputs = super().request(rows, signature=signature)
+        for value in inputs["truncation"]:
+            if not 0.0 <= value <= 1.0:
+                raise DataError(f"{_TRUNCATION}, not {value:g}")
         return inputs
 
     def serve(self, inputs: dict[str, Any], *, signature: str) -> dict[str, Any]:

@@ -134,7 +134,7 @@ class Text(kerasft.Task):
     def loss(self, batch: Batch, outputs: Any) -> tf.Tensor:
         return self.kind.loss(batch, outputs)
 
-    def request(self, rows: dict[str, Any]) -> dict[str, Any]:
+    def request(self, rows: dict[str, Any], *, signature: str) -> dict[str, Any]:
         return self.kind.request(rows)
 
     def metrics(self) -> dict[str, keras.metrics.Metric]:

@@ -13,9 +13,9 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from kerasft.cli.asking import split_rows
 from kerasft.cli.output import answering, plain, print_json, print_rich
 from kerasft.cli.quiet import quiet_import
-from kerasft.cli.using import rows
 from kerasft.data.balance import Balance
 from kerasft.export.report import Check, VerifyReport
 from kerasft.reports import ClassScores
@@ -118,7 +118,7 @@ def test_quiet_import_lets_all_through_when_asked(capfd, monkeypatch) -> None:
 
 def test_rows_repeat_what_stands_once_and_cut_what_is_flat() -> None:
     answers = {"label": np.array([b"a", b"b"]), "labels": np.array([b"a", b"b"])}
-    assert plain(list(rows(answers, {"label"}))) == [
+    assert plain(list(split_rows(answers, {"label"}))) == [
         {"label": "a", "labels": ["a", "b"]},
         {"label": "b", "labels": ["a", "b"]},
     ]
@@ -127,7 +127,7 @@ def test_rows_repeat_what_stands_once_and_cut_what_is_flat() -> None:
         "type": np.array([b"X", b"Y", b"X"]),
         "row_splits": np.array([0, 2, 2, 3]),
     }
-    assert plain(list(rows(flat, {"start", "type", "row_splits"}))) == [
+    assert plain(list(split_rows(flat, {"start", "type", "row_splits"}))) == [
         {"start": [0, 4], "type": ["X", "Y"]},
         {"start": [], "type": []},
         {"start": [2], "type": ["X"]},

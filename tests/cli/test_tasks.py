@@ -84,7 +84,13 @@ class TestDescribe:
         found = cli("describe", "tinymood", "--build", "--set", "labels=[a, b, c]", "--json").json
         assert found["groups"] == ["embedding", "head"]
         assert found["monitor"] == "val_loss"
-        assert found["columns"][1] == {"name": "label", "kind": "label", "target": True, "aliases": []}
+        assert found["columns"][1] == {
+            "name": "label",
+            "kind": "label",
+            "target": True,
+            "read_for": ["training"],
+            "aliases": [],
+        }
 
     def test_a_wrong_setting_is_one_sentence(self, cli) -> None:
         answer = cli("describe", "tinymood", "--set", "bukets=3", code=2)

@@ -290,7 +290,7 @@ class TestEvaluateAndPredict:
 
     @pytest.mark.parametrize("arguments", [[], ["--text", "a", "--data", "b"]])
     def test_predict_needs_one_source(self, cli, tmp_path, arguments) -> None:
-        assert "either --text or --data" in sentence(cli("predict", tmp_path, *arguments, code=2))
+        assert "one of --text, --input and --data" in sentence(cli("predict", tmp_path, *arguments, code=2))
 
     @pytest.mark.parametrize(
         "verb", [["evaluate", "--data", "x"], ["predict", "--text", "x"], ["export", "out"]]

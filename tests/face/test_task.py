@@ -118,7 +118,7 @@ def test_truncation_zero_is_the_average_face(trained):
 def test_questions_out_of_range_are_refused(trained):
     with pytest.raises(DataError, match=r"truncation must be between 0 .* and 1 .*, not 1\.5"):
         trained.predict({"seed": [1], "truncation": [1.5]})
-    with pytest.raises(DataError, match=r"seed must be whole numbers, not \['a'\]"):
+    with pytest.raises(DataError, match=r"column 'seed' holds 'a', which is not a whole number"):
         trained.predict({"seed": ["a"]})
     with pytest.raises(tf.errors.InvalidArgumentError, match="truncation must be between 0"):
         trace(trained, "serving_default")(seed=tf.constant([1], tf.int64), truncation=tf.constant([-0.5]))

@@ -183,17 +183,17 @@ class NoTargets(Mood):
 
 
 class RequestByAnotherName(Mood):
-    def request(self, rows):
+    def request(self, rows, *, signature):
         return {"sentence": rows["text"]}
 
 
 class RequestOfSomeRows(Mood):
-    def request(self, rows):
+    def request(self, rows, *, signature):
         return {"text": [text for text in rows["text"] if "bad" not in text]}
 
 
 class RequestPadsItself(Mood):
-    def request(self, rows):
+    def request(self, rows, *, signature):
         longest = max(map(len, rows["text"]))
         return {"text": [text.ljust(longest) for text in rows["text"]]}
 
