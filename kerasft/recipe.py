@@ -41,6 +41,12 @@ class Recipe(Config):
     columns: dict[str, str] | None = pydantic.Field(None, description="Which column of the data is which.")
     sample_weight: str | None = pydantic.Field(None, description="Column with the weight of each row.")
     on_error: Literal["raise", "skip"] | None = pydantic.Field(None, description="What to do with a bad row.")
+    init_from: str | None = pydantic.Field(
+        None, description="Folder of a run to start from; task and config are taken from it, too."
+    )
+    partial: bool | None = pydantic.Field(
+        None, description="Start from those weights of that run that fit, instead of refusing others."
+    )
     freeze: str | int | list[str | int] | None = pydantic.Field(None, description="What does not train.")
     unfreeze: str | None = pydantic.Field(None, description="What trains later on.")
     resume: Literal["auto", "must", "never"] | None = pydantic.Field(

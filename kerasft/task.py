@@ -138,6 +138,13 @@ class Task:
             if layer.weights
         }
 
+    def freeze_policy(self, policy: Any) -> Policy:
+        """Turns what a user passed to `freeze` into a policy that it knows, the default as it is.
+
+        Override it for words of the task's own, such as "items", and return group names, patterns and so on.
+        """
+        return policy
+
     def preprocess(self, raw: dict[str, Any]) -> dict[str, Any]:
         """Turns raw columns into features, with TensorFlow operations only: the SavedModel uses it too.
 
@@ -348,10 +355,12 @@ class Task:
         """Chooses what does not train, anew.
 
         Args:
-            policy: "backbone" (all groups but the last), "all", "none", "norm" (normalisation layers), the
-                name of a layer group, a number of groups from the input, a pattern searched for in names of
-                groups and paths of variables, a callable that is given each layer and says whether to freeze
-                it, a list of these, or a `kerasft.LoRA`.
+            policy: "backbone" (all groups but the last one of each model), "all", "none", "norm"
+                (normalisation layers), the name of a layer group, a number of groups from the input, a
+                pattern searched for in names of groups and paths of variables, "only:" and such a pattern
+                (freezes the rest of the models in which it matches), a callable that is given each layer
+                and says whether to freeze it, a list of these, a `kerasft.LoRA`, or a word of the task's
+                own (see its README).
 
         Returns:
             A report of what trains in each layer group; `str()` gives plain lines, rich prints a table.
@@ -360,7 +369,7 @@ class Task:
             OrderError: before `build`.
             ConfigError: nothing is named so.
         """
-        self.freezing.freeze(policy)
+        self.freezing.freeze(self.freeze_policy(policy))
         self._predictors.clear()
         return self.freezing.report(layerwise=self.layerwise)
 
@@ -371,6 +380,8 @@ class Task:
         validation_data: Any = None,
         run_dir: str | Path | None = None,
         resume: str = "auto",
+        init_from: str | Path | None = None,
+        partial: bool = False,
         freeze: Policy | None = None,
         unfreeze: Unfreeze | str | None = None,
         callbacks: Any = (),
@@ -387,6 +398,9 @@ class Task:
             validation_data: The same, or a fraction of `data` to hold out (stratified by label).
             run_dir: Folder for checkpoints, history, logs and the report; None saves nothing.
             resume: "auto" goes on if `run_dir` holds a run, "must" demands one, "never" refuses one.
+            init_from: Folder of another run whose weights to start from.
+            partial: Leave out weights that differ in shape or name from those of `init_from`, instead of
+                refusing it.
             freeze: Same as calling `freeze` before.
             unfreeze: `kerasft.Gradual`, `kerasft.Milestones`, or their text form "gradual:1".
             callbacks: Keras callbacks, as `fit` takes them.
@@ -418,6 +432,8 @@ class Task:
                 validation_data=validation_data,
                 run=run,
                 resume=resume,
+                init_from=init_from,
+                partial=partial,
                 freeze=freeze,
                 unfreeze=unfreeze,
                 callbacks=callbacks,

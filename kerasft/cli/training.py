@@ -30,6 +30,13 @@ Test = Annotated[
 ]
 Run = Annotated[str | None, typer.Option("--run", metavar="DIR", help="Folder of the run.")]
 Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the training data.")]
+InitFrom = Annotated[
+    str | None,
+    typer.Option("--init-from", metavar="RUN", help="Run to start from; task and config are taken from it."),
+]
+Partial = Annotated[
+    bool | None, typer.Option("--partial", help="Of --init-from, take what fits instead of refusing.")
+]
 Freeze = Annotated[
     str | None,
     typer.Option("--freeze", help="Policy, group, regex, number of groups from the input, or lora:RANK."),
@@ -60,6 +67,8 @@ def finetune(
     test: Test = None,
     run: Run = None,
     epochs: Epochs = None,
+    init_from: InitFrom = None,
+    partial: Partial = None,
     freeze: Freeze = None,
     unfreeze: Unfreeze = None,
     recipe: Recipe = None,
@@ -78,6 +87,8 @@ def finetune(
         "validation": validation,
         "test": test,
         "run": run,
+        "init_from": init_from,
+        "partial": partial,
         "freeze": freeze,
         "unfreeze": unfreeze,
         "resume": resume,
@@ -105,12 +116,19 @@ def _plan(
 
     plan, lines = recipe_with_lines(recipe) if recipe else ({}, {})
     plan = {**plan, **{key: value for key, value in flags.items() if value is not None}}
+    before: dict[str, Any] = {}
+    if plan.get("init_from"):
+        from kerasft.training.run import Run
+
+        manifest = Run(plan["init_from"]).read()
+        if plan.setdefault("task", manifest["task"]) == manifest["task"]:
+            before = manifest["config"]
     for key, example in (("task", "text"), ("data", "--data train.jsonl"), ("run", "--run runs/first")):
         if not plan.get(key):
             raise ConfigError(
                 f"finetune needs a {key}: give it as a flag or in the recipe, for example {example}"
             )
-    config = merge(plan.pop("config", None) or {}, settings)
+    config = merge(_updated(before, plan.pop("config", None) or {}), settings)
     with quiet_import():
         config_class = registry.get(plan["task"]).config_class
     parse(
@@ -120,6 +138,15 @@ def _plan(
         lines=lines,
     )
     return plan, config
+
+
+def _updated(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Returns nested values with changes to some of them."""
+    result = {**values}
+    for key, change in changes.items():
+        both = isinstance(change, dict) and isinstance(values.get(key), dict)
+        result[key] = _updated(values[key], change) if both else change
+    return result
 
 
 def _run(plan: dict[str, Any], config: dict[str, Any], *, as_json: bool) -> None:
@@ -140,6 +167,8 @@ def _run(plan: dict[str, Any], config: dict[str, Any], *, as_json: bool) -> None
         validation_data=_validation(plan.get("validation")),
         run_dir=plan["run"],
         resume=plan.get("resume", "auto"),
+        init_from=plan.get("init_from"),
+        partial=bool(plan.get("partial")),
         freeze=parse_freeze(plan.get("freeze")),
         unfreeze=plan.get("unfreeze"),
         sample_weight=plan.get("sample_weight"),

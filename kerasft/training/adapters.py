@@ -20,6 +20,8 @@ _ADAPTABLE = (keras.layers.Dense, keras.layers.EinsumDense)
 class LoRA:
     """A freeze policy: everything is frozen but low-rank adapters, the biases beside them, and the head.
 
+    Of several models, those with a target train adapters only, without a head, and the others all of theirs.
+
     Source: Hu et al., 2021, "LoRA: Low-Rank Adaptation of Large Language Models".
 
     Args:

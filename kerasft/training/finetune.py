@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import keras
@@ -11,8 +12,10 @@ import numpy as np
 
 from kerasft.data import Field, Source, describe_balance, open_source, split
 from kerasft.errors import ConfigError
+from kerasft.loading import load
 from kerasft.reports import Notes, write_run_report
 from kerasft.training import device
+from kerasft.training.adapters import merged
 from kerasft.training.average import Average
 from kerasft.training.callbacks import Board, flatten
 from kerasft.training.evaluation import check_measurable
@@ -24,6 +27,7 @@ from kerasft.training.resume import Resume, describe_run
 from kerasft.training.run import Run
 from kerasft.training.schedules import Unfreeze, parse_unfreeze
 from kerasft.training.step import Stepper
+from kerasft.training.transfer import TransferReport, transfer_weights
 
 if TYPE_CHECKING:
     from kerasft.task import Task
@@ -38,6 +42,8 @@ def finetune(
     validation_data: Any,
     run: Run | None,
     resume: str,
+    init_from: str | Path | None,
+    partial: bool,
     freeze: Any,
     unfreeze: Unfreeze | str | None,
     callbacks: Any,
@@ -64,6 +70,8 @@ def finetune(
     task.build()
     if validation is not None:
         check_measurable(task)
+    if init_from is not None and before is None:
+        reporter.say(f"starting from {init_from}: {_start_from(task, Path(init_from), partial=partial)}")
     if freeze is not None and before is None:
         task.freeze(freeze)
     task.run = run
@@ -81,7 +89,8 @@ def finetune(
         run.checkpoints.best_path.unlink(missing_ok=True)  # of an attempt that saved nothing else
         run.assets.mkdir(parents=True, exist_ok=True)
         task.save_assets(run.assets)
-        run.write(describe_run(task, unfreeze=unfreeze, data=source.fingerprint()))
+        described = describe_run(task, unfreeze=unfreeze, data=source.fingerprint())
+        run.write({**described, "init_from": None if init_from is None else str(init_from)})
         if balance is not None:
             Notes(run).add_balance(balance)
     here = device.current()
@@ -93,6 +102,14 @@ def finetune(
     if run is not None:
         reporter.say(f"report: {write_run_report(task, run)}")
     return history
+
+
+def _start_from(task: Task, folder: Path, *, partial: bool) -> TransferReport:
+    if task.freezing.lora is not None:
+        raise ConfigError("init_from: the model has adapters already; give freeze= to finetune() instead.")
+    source = load(folder)
+    with merged(list(source.models.values())):
+        return transfer_weights(source.models, task.models, partial=partial, where=str(folder))
 
 
 def _open(

@@ -13,7 +13,7 @@ import keras
 from kerasft import _compat
 from kerasft._suggest import suggestion
 from kerasft.errors import ConfigError
-from kerasft.training.adapters import LoRA
+from kerasft.training.adapters import LoRA, is_adapted
 from kerasft.training.freezereport import FreezeReport, GroupRow
 from kerasft.training.schedules import Layerwise, Unfreeze
 
@@ -27,6 +27,7 @@ _NORMALIZATION = (
     keras.layers.UnitNormalization,
 )
 
+_ONLY = "only:"
 _UNDECAYED = ("bias", "beta", "gamma", "scale")
 
 
@@ -38,6 +39,7 @@ class _Owner:
     they say whether the layer is frozen.
     """
 
+    model: str
     group: str
     layer: keras.Layer
     weights: tuple[keras.Variable, ...]
@@ -102,7 +104,7 @@ class Freezing:
                         )
         owners: list[_Owner] = []
         seen: set[int] = set()
-        for model in self.models.values():
+        for name, model in self.models.items():
             for layer in _compat.flatten_layers(model):
                 moving = _compat.own_trainable_variables(layer)
                 weights = [w for w in moving or _compat.own_variables(layer) if id(w) not in seen]
@@ -110,13 +112,21 @@ class Freezing:
                 if not weights:
                     continue
                 if id(layer) in group_of:
-                    owners.append(_Owner(group_of[id(layer)], layer, tuple(weights), bool(moving)))
+                    owners.append(_Owner(name, group_of[id(layer)], layer, tuple(weights), bool(moving)))
                 elif moving:
                     raise ConfigError(
                         f"Layer {layer.path!r} has weights but is in no layer group; add it to one in "
                         f"layer_groups(), which has {', '.join(self.groups)}."
                     )
         self._owners = owners
+
+    @property
+    def heads(self) -> list[str]:
+        """The last layer group of each model."""
+        order = list(self.groups)
+        owners = sorted(self._owners, key=lambda owner: order.index(owner.group))
+        last = {owner.model: owner.group for owner in owners}
+        return list(dict.fromkeys(last.values()))
 
     @property
     def variables(self) -> list[keras.Variable]:
@@ -145,16 +155,17 @@ class Freezing:
                 raise ConfigError(
                     f"The model already has adapters {self.lora}; build the task anew to use {policy}."
                 )
+            heads = self.heads if len(self.models) == 1 else []
             if self.lora is None:
-                below = [layer for name in list(self.groups)[:-1] for layer in self.groups[name]]
+                below = [layer for name in self.groups if name not in heads for layer in self.groups[name]]
                 policy.enable(below, seed=self._seed)
                 self.lora = policy
                 self._collect()
-            head = list(self.groups)[-1]
+            adapted = {owner.model for owner in self._owners if is_adapted(owner.layer)}
             self.frozen = frozenset(
                 id(weight)
                 for owner in self._owners
-                if owner.group != head
+                if owner.model in adapted and owner.group not in heads
                 for weight in owner.weights
                 if not policy.trains(owner.layer, weight)
             )
@@ -199,11 +210,21 @@ class Freezing:
             return self._of_groups([policy])
         if policy.isdecimal():
             return self._resolve(int(policy))
-        if policy in ("none", "all", "backbone"):
-            return self._of_groups({"none": [], "all": names, "backbone": names[:-1]}[policy])
+        if policy in ("none", "all"):
+            return self._of_groups(names if policy == "all" else [])
+        if policy == "backbone":
+            return self._of_groups(set(names) - set(self.heads))
         if policy == "norm":
             return self._where(lambda owner: _is_normalization(owner.layer))
+        if policy.startswith(_ONLY):
+            return self._all_but(policy.removeprefix(_ONLY))
         return self._matching(policy)
+
+    def _all_but(self, pattern: str) -> frozenset[int]:
+        """Freezes what the pattern does not match, in the models where it matches anything."""
+        training = self._matching(pattern)
+        models = {owner.model for owner in self._owners if any(id(w) in training for w in owner.weights)}
+        return self._where(lambda owner: owner.model in models) - training
 
     def _matching(self, pattern: str) -> frozenset[int]:
         try:

@@ -15,6 +15,7 @@ import kerasft
 from kerasft import Update
 from kerasft.data import Field, Source
 from kerasft.errors import DataError, OrderError
+from kerasft_face import freezing
 from kerasft_face.config import FaceConfig
 from kerasft_face.data import pictures
 from kerasft_face.game import Game
@@ -122,6 +123,9 @@ class Face(kerasft.Task):
             layer for layer in (discriminator.mapping, discriminator.head) if layer is not None
         ]
         return groups
+
+    def freeze_policy(self, policy: Any) -> Any:
+        return freezing.policy(policy, list(self.freezing.groups))
 
     def preprocess(self, raw: dict[str, Any]) -> dict[str, Any]:
         side, picture = self.config.resolution, raw["picture"]

@@ -64,6 +64,18 @@ class TestFinetune:
             assert "skipped 1 of 13 rows, the first:" in err
             assert "d.jsonl, line 13" in err
 
+    def test_a_run_is_the_start_of_another_and_gives_its_config(self, cli, data, tmp_path) -> None:
+        train = ("--data", data / "train.jsonl", "--epochs", 1)
+        settings = ("--set", "training.batch_size=7", "--set", "training.learning_rate=0.05")
+        cli("finetune", "tinymood", *train, "--run", tmp_path / "one", *settings)
+        answer = cli(
+            *("finetune", "--init-from", tmp_path / "one", *train, "--run", tmp_path / "two"),
+            *("--set", "training.learning_rate=0.01"),
+        )
+        assert re.search(r"starting from \S*one: \d+ of \d+ weights taken over", answer.err)
+        config = kerasft.load(tmp_path / "two").config.training
+        assert (config.batch_size, config.learning_rate, config.epochs) == (7, 0.01, 1)
+
     def test_a_recipe_names_the_column_of_weights(self, cli, tmp_path) -> None:
         rows = [{"text": f"film {i}", "label": ("good", "bad")[i % 2], "w": 1 - i % 2} for i in range(16)]
         (tmp_path / "d.jsonl").write_text("\n".join(map(json.dumps, rows)))

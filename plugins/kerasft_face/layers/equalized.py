@@ -17,8 +17,8 @@ from kerasft_face.layers.resampling import resample
 
 
 @keras.saving.register_keras_serializable(package="kerasft_face")
-class EqualizedDense(keras.layers.Layer):
-    """A dense layer whose every weight learns at the same speed, whatever its fan-in.
+class EqualizedDense(keras.layers.Dense):
+    """A dense layer whose every weight learns at the same speed, whatever its fan-in; it takes LoRA.
 
     Args:
         units: Width of the output.
@@ -35,30 +35,22 @@ class EqualizedDense(keras.layers.Layer):
     def __init__(
         self, units: int, *, activate: bool = False, rate: float = 1.0, bias: float = 0.0, **kwargs: Any
     ) -> None:
-        super().__init__(**kwargs)
-        self.units, self.activate, self.rate, self.initial_bias = units, activate, rate, bias
-
-    def build(self, input_shape: Any) -> None:
-        inputs = input_shape[-1]
-        self._scale = self.rate / math.sqrt(inputs)
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(inputs, self.units),
-            initializer=keras.initializers.RandomNormal(0.0, 1.0 / self.rate),
+        super().__init__(
+            units,
+            kernel_initializer=keras.initializers.RandomNormal(0.0, 1.0 / rate),
+            bias_initializer=keras.initializers.Constant(bias / rate),
+            **kwargs,
         )
-        self.bias = self.add_weight(
-            name="bias",
-            shape=(self.units,),
-            initializer=keras.initializers.Constant(self.initial_bias / self.rate),
-        )
+        self.activate, self.rate, self.initial_bias = activate, rate, bias
 
     def call(self, x: Any) -> Any:
-        x = ops.matmul(x, self.kernel * self._scale) + self.bias * self.rate
+        scale = self.rate / math.sqrt(x.shape[-1])
+        x = ops.matmul(x, self.kernel * scale) + self.bias * self.rate
         return leaky(x) if self.activate else x
 
     def get_config(self) -> dict[str, Any]:
         own = {"units": self.units, "activate": self.activate, "rate": self.rate, "bias": self.initial_bias}
-        return {**super().get_config(), **own}
+        return {**keras.layers.Layer.get_config(self), **own}
 
 
 @keras.saving.register_keras_serializable(package="kerasft_face")

@@ -1,0 +1,101 @@
+"""Starting from the weights of another run, whose networks may differ in part."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from kerasft.errors import TrainingError
+
+_MOST_SHOWN = 5
+# Random state, and adapters, whose effect is in the kernels while they are merged.
+_NOT_TRANSFERRED = ("seed_generator_state", "lora_kernel_a", "lora_kernel_b")
+
+
+@dataclasses.dataclass(frozen=True)
+class TransferReport:
+    """What was taken over.
+
+    Attributes:
+        copied: Names of the weights that were.
+        mismatches: Name of a weight that was not, to the reason.
+
+    Example:
+        >>> print(TransferReport(("body/kernel",), {"head/kernel": "(8, 3) here, (8, 2) there"}))
+        1 of 2 weights taken over; not head/kernel: (8, 3) here, (8, 2) there
+    """
+
+    copied: tuple[str, ...]
+    mismatches: Mapping[str, str]
+
+    def __str__(self) -> str:
+        taken = f"{len(self.copied)} of {len(self.copied) + len(self.mismatches)} weights taken over"
+        return f"{taken}; not {self.describe_mismatches()}" if self.mismatches else taken
+
+    def describe_mismatches(self) -> str:
+        """Returns the first few mismatches as text."""
+        shown = [f"{name}: {reason}" for name, reason in list(self.mismatches.items())[:_MOST_SHOWN]]
+        more = len(self.mismatches) - len(shown)
+        return "; ".join(shown) + (f"; and {more} more" if more else "")
+
+
+def transfer_weights(
+    source: Mapping[str, keras.Model], target: Mapping[str, keras.Model], *, partial: bool, where: str
+) -> TransferReport:
+    """Copies the weights of models, adapters merged, into models that are alike and have no adapters.
+
+    Weights correspond by model, path and order; numbers that Keras gives to layers without a name do not
+    matter. Random state stays as it is.
+
+    Args:
+        source: Name to model.
+        target: Name to model.
+        partial: Leave out what differs, instead of refusing.
+        where: Where the source is from, for the error.
+
+    Returns:
+        What was copied.
+
+    Raises:
+        TrainingError: Some weights differ and `partial` is False, or none fits; nothing was copied then.
+    """
+    theirs, ours = _weights(source), _weights(target)
+    fitting, mismatches = [], {}
+    for key, (name, weight) in ours.items():
+        if key not in theirs:
+            mismatches[name] = "only here"
+        elif theirs[key][1].shape != weight.shape:
+            mismatches[name] = f"{tuple(weight.shape)} here, {tuple(theirs[key][1].shape)} there"
+        else:
+            fitting.append(key)
+    mismatches |= {name: "only there" for key, (name, _) in theirs.items() if key not in ours}
+    copied = tuple(ours[key][0] for key in fitting)
+    report = TransferReport(copied, mismatches)
+    if not copied or (report.mismatches and not partial):
+        remedy = "" if not copied else "; create the task with the config of the run, or pass partial=True"
+        raise TrainingError(
+            f"The weights of {where} do not fit this task: {report.describe_mismatches()}{remedy}."
+        )
+    for key in fitting:
+        ours[key][1].assign(theirs[key][1])
+    return report
+
+
+def _weights(models: Mapping[str, keras.Model]) -> dict[tuple[str, int], tuple[str, Any]]:
+    """Returns name and weight by a key that is the same in a model built before or after others."""
+    counts: Counter[str] = Counter()
+    found = {}
+    for model, network in models.items():
+        for variable in network.variables:
+            if variable.name in _NOT_TRANSFERRED:
+                continue
+            name = f"{model}/{variable.path}"
+            unnumbered = re.sub(r"_[0-9]+(?=/|$)", "", name)
+            found[unnumbered, counts[unnumbered]] = name, variable
+            counts[unnumbered] += 1
+    return found

@@ -1,0 +1,109 @@
+"""Starting from another run: the same networks, networks that differ, and what is said about it."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from measure import assert_same, weights_of
+from tasks import Points, points
+from variants import Gan
+
+import kerasft
+from kerasft import ConfigError, LoRA, TrainingError
+from kerasft.training.run import Run
+
+OPTIONS = {"epochs": 1, "batch_size": 16, "verbose": "quiet"}
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    task = Points(seed=1, norm=True)
+    task.finetune(points(), run_dir=tmp_path_factory.mktemp("first") / "run", **OPTIONS)
+    return task
+
+
+def untrained(task, run, **options):
+    """Starts `task` from `run` and trains it at a rate that changes nothing."""
+    task.finetune(points(), init_from=run.folder, optimizer="sgd", learning_rate=1e-30, **OPTIONS | options)
+    return task
+
+
+def layer(task, name):
+    return [weight.numpy() for weight in task.model.get_layer(name).weights]
+
+
+def test_the_same_networks_start_from_all_weights(first):
+    keras.layers.Dense(1)  # numbers that Keras gives to unnamed layers must not matter
+    task = untrained(Points(seed=2, norm=True), first.run)
+    for name in ("first", "second", "head"):
+        assert_same(dict(enumerate(layer(task, name))), dict(enumerate(layer(first, name))))
+
+
+def test_a_difference_is_named_by_weight_and_shape_and_nothing_is_copied(first):
+    task = Points(seed=2, norm=True, width=6)
+    with pytest.raises(TrainingError) as caught:
+        untrained(task, first.run)
+    said = str(caught.value)
+    assert f"The weights of {first.run.folder} do not fit this task: model/first/kernel: (2, 6) here" in said
+    assert "(2, 8) there" in said
+    assert "and 4 more" in said
+    assert "partial=True" in said
+    assert_same(weights_of(task), weights_of(built(Points(seed=2, norm=True, width=6))))
+
+
+def built(task):
+    task.build()
+    return task
+
+
+def test_on_request_what_fits_is_taken(first, capfd):
+    task = Points(seed=2, norm=False)
+    with pytest.raises(TrainingError, match=r"model/norm/gamma: only there"):
+        untrained(task, first.run)
+    task = untrained(Points(seed=2, norm=False), first.run, partial=True, verbose="line")
+    for name in ("first", "second", "head"):
+        assert_same(dict(enumerate(layer(task, name))), dict(enumerate(layer(first, name))))
+    assert "6 of 10 weights taken over; not model/norm/gamma: only there" in capfd.readouterr().err
+
+
+def test_nothing_in_common_is_refused_even_then(first):
+    with pytest.raises(TrainingError, match=r"do not fit this task"):
+        Gan(seed=1).finetune(
+            {"x": [0.0, 1.0], "y": [0.0, 1.0]}, init_from=first.run.folder, partial=True, **OPTIONS
+        )
+
+
+def test_adapters_of_the_source_are_in_its_kernels(tmp_path):
+    source = Points(seed=1)
+    source.build()
+    source.freeze(LoRA(rank=2))
+    source.finetune(points(), run_dir=tmp_path / "run", learning_rate=0.1, **OPTIONS)
+    task = untrained(Points(seed=2), source.run)
+    kernel = source.model.get_layer("second").kernel
+    np.testing.assert_allclose(layer(task, "second")[0], kernel, rtol=1e-6)
+    adapted = untrained(Points(seed=2), source.run, freeze=LoRA(rank=2))
+    np.testing.assert_allclose(adapted.model.get_layer("second").kernel, kernel, rtol=1e-6)
+    again = built(Points(seed=2))
+    again.freeze(LoRA(rank=2))
+    with pytest.raises(ConfigError, match=r"the model has adapters already"):
+        untrained(again, source.run)
+
+
+def test_a_resumed_run_does_not_start_again(first, tmp_path):
+    def train(name, epochs):
+        task = Points(seed=2, norm=True)
+        start = {"init_from": first.run.folder, "run_dir": tmp_path / name}
+        task.finetune(points(), **start, **OPTIONS | {"epochs": epochs})
+        return task
+
+    whole = train("whole", 2)
+    train("run", 1)
+    task = train("run", 2)
+    assert_same(weights_of(task), weights_of(whole))
+    assert Run(tmp_path / "run").read()["init_from"] == str(first.run.folder)
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path):
+    with pytest.raises(kerasft.KerasftError, match=r"nothing"):
+        Points().finetune(points(), init_from=tmp_path / "nothing", **OPTIONS)
