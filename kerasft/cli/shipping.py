@@ -34,13 +34,19 @@ def export(
 
 def verify(
     path: Annotated[Path, typer.Argument(help="A version folder: TARGET/VERSION.")],
+    runtime: Annotated[
+        str | None,
+        typer.Option(
+            "--runtime", metavar="RELEASE", help="TensorFlow to use, such as 2.20; fetched once."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check an exported model; exit code 1 when a check fails."""
     with answering(only_json=as_json):
         from kerasft.export import verify as verify_export
 
-        report = verify_export(path)
+        report = verify_export(path, runtime=runtime)
         if as_json:
             print_json(report.to_dict())
         else:

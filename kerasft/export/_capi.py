@@ -104,8 +104,16 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
 }
 
 
+def folder_variable(package: str) -> str:
+    """Returns the environment variable of a folder to take the libraries of a package from."""
+    return f"KERASFT_RUNTIME_{package.upper()}"
+
+
 def package_folder(name: str) -> Path | None:
-    """Returns the folder of an installed package without importing it."""
+    """Returns the folder of an installed package without importing it, or of another release in its place."""
+    chosen = os.environ.get(folder_variable(name))
+    if chosen:
+        return Path(chosen)
     spec = importlib.util.find_spec(name)
     return Path(spec.origin).parent if spec is not None and spec.origin else None
 

@@ -8,30 +8,35 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
-from kerasft.export import layout
+from kerasft.export import layout, runtimes
 from kerasft.export.report import CHECKS, Check, VerifyReport
 
 _ROOT = Path(__file__).parents[2]
 
 
-def verify(path: str | os.PathLike[str], *, timeout: float = 900.0) -> VerifyReport:
+def verify(
+    path: str | os.PathLike[str], *, runtime: str | None = None, timeout: float = 900.0
+) -> VerifyReport:
     """Puts an exported model through every check of `kerasft.export.report.CHECKS`.
 
     The work is done by a new Python process that loads the model through TensorFlow's C++ loader, as
     TensorFlow Serving does, and imports neither Keras nor TensorFlow's Python; it sees no GPU. Models that
-    kerasft did not export are
-    welcome: what needs a manifest is then skipped.
+    kerasft did not export are welcome: what needs a manifest is then skipped.
 
     Args:
         path: A version folder, or a model's folder, of which the newest version is taken.
+        runtime: Release of TensorFlow to load the model in, such as "2.20", which TensorFlow Serving runs; it
+            is fetched the first time. None takes the installed one.
         timeout: Seconds before the process is stopped and the running check counted as failed.
 
     Returns:
         The report. A crash or hang of the process is a failed check.
 
     Raises:
+        ConfigError: If there is no such release.
         ExportError: If there is no exported model at `path`.
 
     Example:
@@ -43,16 +48,17 @@ def verify(path: str | os.PathLike[str], *, timeout: float = 900.0) -> VerifyRep
         empty = Check(name="graph", ok=False, detail=detail)
         return VerifyReport(path=Path(path).absolute(), checks=_complete({"graph": empty}))
     folder = layout.version_folder(Path(path)).absolute()
+    libraries = runtimes.environment(runtime) if runtime is not None else {}
     with tempfile.TemporaryDirectory(prefix="kerasft-verify-") as scratch:
         results, log = Path(scratch, "results.jsonl"), Path(scratch, "log")
         results.touch()
-        ending = _run(folder, results, log, timeout)
+        ending = _run(folder, results, log, timeout, libraries)
         return VerifyReport(path=folder, checks=_collect(results, ending))
 
 
-def _run(folder: Path, results: Path, log: Path, timeout: float) -> str:
+def _run(folder: Path, results: Path, log: Path, timeout: float, libraries: Mapping[str, str]) -> str:
     """Runs the worker and returns how it ended, in words, or an empty string if it ended well."""
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = {**os.environ, **libraries, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     inherited = [
         os.path.abspath(entry) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import hashlib
 import json
 import os
@@ -208,6 +209,8 @@ def _wanted(info: zipfile.ZipInfo, entry: Entry) -> str | None:
     if not info.filename.startswith(prefix):
         return None
     name = info.filename[len(prefix) :]
+    if entry.include and not any(fnmatch.fnmatchcase(name, pattern) for pattern in entry.include):
+        return None
     return None if name in entry.exclude else name
 
 

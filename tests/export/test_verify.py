@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import shutil
 import subprocess
 import sys
@@ -13,8 +14,9 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from kerasft.errors import ExportError
-from kerasft.export import layout, verify, warmup
+import kerasft
+from kerasft.errors import ConfigError, ExportError
+from kerasft.export import _capi, layout, runtimes, verify, warmup
 from kerasft.export.report import CHECKS
 from kerasft.serving import protos
 
@@ -334,3 +336,43 @@ def test_reports_print_as_text_and_as_a_table(copied: Path) -> None:
     text = console.export_text()
     assert "FAILED" in text
     assert "fingerprint.pb is missing" in text
+
+
+def test_a_release_that_cannot_be_had_is_named(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=r"there is no TensorFlow '2\.19' to fetch; take 2\.20"):
+        verify(exported, runtime="2.19")
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    with pytest.raises(ConfigError, match=r"for x86-64 Linux only, and this is riscv64 linux"):
+        verify(exported, runtime="2.20")
+
+
+def test_another_release_is_taken_from_its_folder(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders: dict[str, str] = {}
+    for package, entry in runtimes.RELEASES["2.20"].items():
+        folders[entry] = str(_capi.package_folder(package))
+    asked: list[str] = []
+
+    def fetch(entry: str, *, progress: bool) -> Path:
+        asked.append(entry)
+        return Path(folders[entry])
+
+    monkeypatch.setattr(runtimes, "fetch", fetch)
+    assert verify(exported, runtime="2.20").ok
+    assert asked == ["tensorflow-2.20", "tensorflow-text-2.20"]
+    folders["tensorflow-2.20"] = str(exported)
+    load = {check.name: check for check in verify(exported, runtime="2.20").checks}["ops"]
+    assert load.ok is False
+    assert f"no libtensorflow_cc in {exported}" in load.detail
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="fetched for x86-64 only")
+def test_exports_load_in_the_release_that_tensorflow_serving_runs(exported: Path, tmp_path: Path) -> None:
+    report = verify(exported, runtime="2.20")
+    assert report.ok, str(report)
+    assert "TensorFlow 2.20.0 took it" in report["load"].detail
+    task = kerasft.create("text", encoder="transformer", labels=["bad", "good"])
+    rows = {"text": ["what a film", "what a bore"], "label": ["good", "bad"]}
+    task.finetune(rows, epochs=1, verbose="quiet")
+    report = verify(task.export(tmp_path / "text").path, runtime="2.20")
+    assert report.ok, str(report)

