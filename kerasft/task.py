@@ -31,7 +31,7 @@ from kerasft.training.schedules import Layerwise, Unfreeze
 from kerasft.training.update import Batch, Update, weighted_mean
 
 if TYPE_CHECKING:
-    from kerasft.export import ExportReport
+    from kerasft.export import Batching, ExportReport
 
 
 class Task:
@@ -537,20 +537,28 @@ class Task:
             raise OrderError(f"The task {self.name!r} has not answered anything yet: call predict() first.")
         return self._predictors[self._asked].row_outputs
 
-    def export(self, target: str | Path, *, version: int | None = None, verify: bool = True) -> ExportReport:
+    def export(
+        self,
+        target: str | Path,
+        *,
+        version: int | None = None,
+        verify: bool = True,
+        batching: Batching | None = None,
+    ) -> ExportReport:
         """Writes a SavedModel as the next version under `target`: verified, warm, and only then visible.
 
         Args:
             target: Folder of the model; versions are its numbered subfolders.
             version: Number of the version; the next free one if None.
             verify: Reload it in a fresh process and compare.
+            batching: Let the graph batch requests that arrive side by side, a `kerasft.export.Batching`.
 
         Raises:
             OrderError: before `build` or `finetune`.
             ExportError: a check failed, or the folder cannot be written.
         """
         _ = self.model
-        return export_task(self, Path(target), version=version, verify=verify)
+        return export_task(self, Path(target), version=version, verify=verify, batching=batching)
 
     # --------------------------------------------------------------------------------------- Beyond the verbs
 

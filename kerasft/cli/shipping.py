@@ -18,14 +18,20 @@ def export(
     version: Annotated[
         int | None, typer.Option("--version", min=1, help="Version; the next one by default.")
     ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option("--batch-in-graph", min=1, metavar="ROWS", help="Most rows the model batches itself."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Export a run's best checkpoint as a verified SavedModel."""
     with answering(only_json=as_json):
         import_tensorflow()
         import kerasft
+        from kerasft.export import Batching
 
-        report = kerasft.load(run).export(target, version=version)
+        batching = Batching(max_batch_size=batch) if batch is not None else None
+        report = kerasft.load(run).export(target, version=version, batching=batching)
         if as_json:
             print_json(report.to_dict())
         else:
@@ -36,9 +42,7 @@ def verify(
     path: Annotated[Path, typer.Argument(help="A version folder: TARGET/VERSION.")],
     runtime: Annotated[
         str | None,
-        typer.Option(
-            "--runtime", metavar="RELEASE", help="TensorFlow to use, such as 2.20; fetched once."
-        ),
+        typer.Option("--runtime", metavar="RELEASE", help="TensorFlow to use, such as 2.20; fetched once."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

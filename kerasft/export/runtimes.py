@@ -30,7 +30,7 @@ def environment(release: str, *, progress: bool = True) -> dict[str, str]:
     if sys.platform != "linux" or platform.machine() != "x86_64":
         raise ConfigError(
             f"runtime: TensorFlow {release} is fetched for x86-64 Linux only, and this is "
-            f"{platform.machine()} {sys.platform}; verify without it, or in a virtual environment with that release"
+            f"{platform.machine()} {sys.platform}; verify in a virtual environment with that release"
         )
     folders: dict[str, Path] = {
         package: fetch(entry, progress=progress) for package, entry in RELEASES[release].items()

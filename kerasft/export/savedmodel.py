@@ -118,7 +118,7 @@ def _predict(signatures: Mapping[str, Any], name: str, inputs: Mapping[str, Any]
         raise ExportError(
             f"an example is for signature {name!r}, but the signatures are {', '.join(signatures)}"
         )
-    specs = _input_specs(signatures[name])
+    specs = input_specs(signatures[name])
     if inputs.keys() != specs.keys():
         raise ExportError(
             f"an example for {name!r} has the inputs {sorted(inputs)}, the signature has {sorted(specs)}"
@@ -131,7 +131,8 @@ def _predict(signatures: Mapping[str, Any], name: str, inputs: Mapping[str, Any]
     return warmup.predict_log(name, arrays, _named(outputs), model=model)
 
 
-def _input_specs(function: Any) -> dict[str, Any]:
+def input_specs(function: Any) -> dict[str, Any]:
+    """Returns the inputs of a concrete function by name."""
     positional, named = function.structured_input_signature
     specs = {spec.name: spec for spec in positional if hasattr(spec, "name")}
     return {**specs, **named}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kerasft.export.batching import Batching, batch_in_graph
 from kerasft.export.report import ExportReport
 from kerasft.export.savedmodel import Example, export_savedmodel
 
@@ -12,7 +13,9 @@ if TYPE_CHECKING:
     from kerasft.task import Task
 
 
-def export_task(task: Task, target: Path, *, version: int | None, verify: bool) -> ExportReport:
+def export_task(
+    task: Task, target: Path, *, version: int | None, verify: bool, batching: Batching | None
+) -> ExportReport:
     """Exports `task`; see `Task.export` for the arguments."""
     import tensorflow as tf
 
@@ -26,6 +29,8 @@ def export_task(task: Task, target: Path, *, version: int | None, verify: bool) 
     module.resources = task.resources()
     with merged(list(task.models.values())):
         signatures = {name: trace(task, name) for name in task.signatures()}
+        if batching is not None:
+            signatures = {name: batch_in_graph(name, one, batching) for name, one in signatures.items()}
         report = export_savedmodel(
             module,
             signatures=signatures,
