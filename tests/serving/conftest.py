@@ -13,6 +13,11 @@ from typing import Any
 
 import pytest
 
+from kerasft.export import layout
+from kerasft.serving import protos
+from kerasft.serving.server import Server
+from kerasft.serving.server.config import from_folders
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
@@ -59,6 +64,69 @@ def export(target: Path) -> Any:
     }
     examples = [("serving_default", {"x": [[1.0, 2.0, 3.0]], "text": ["a"]})]
     return export_savedmodel(module, signatures, target, examples=examples, verify=False)
+
+
+def export_examples(target: Path) -> Path:
+    """Saves version 1 of a model that takes tf.Examples with a number `x`, for all three methods."""
+    import tensorflow as tf
+
+    module = tf.Module()
+
+    def numbers(inputs: Any) -> Any:
+        spec = {"x": tf.io.FixedLenFeature([1], tf.float32)}
+        return tf.io.parse_example(inputs, spec)["x"]
+
+    def judge(inputs: Any) -> dict[str, Any]:
+        x = numbers(inputs)
+        names = tf.tile(tf.constant([["small", "large"]]), [tf.shape(x)[0], 1])
+        return {"classes": names, "scores": tf.concat([-x, x], 1)}
+
+    def double(inputs: Any) -> dict[str, Any]:
+        return {"outputs": 2.0 * numbers(inputs)}
+
+    def scores(inputs: Any) -> dict[str, Any]:
+        return {"scores": numbers(inputs)}
+
+    def total(inputs: Any) -> dict[str, Any]:
+        return {"outputs": tf.reduce_sum(numbers(inputs))}
+
+    def half(x: Any) -> dict[str, Any]:
+        return {"y": x / 2.0}
+
+    text = tf.TensorSpec([None], tf.string)
+    methods = {"judge": judge, "double": double, "scores": scores, "total": total}
+    signatures = {
+        name: tf.function(body).get_concrete_function(inputs=text) for name, body in methods.items()
+    }
+    signatures["serving_default"] = tf.function(half).get_concrete_function(
+        x=tf.TensorSpec([None], tf.float32)
+    )
+    folder = target / "1"
+    tf.saved_model.save(module, str(folder), signatures=signatures)
+    path = folder / layout.GRAPH
+    saved = protos.SavedModel.FromString(path.read_bytes())
+    for name in methods:
+        kind = "classify" if name in ("judge", "scores") else "regress"
+        saved.meta_graphs[0].signature_def[name].method_name = f"tensorflow/serving/{kind}"
+    path.write_bytes(saved.SerializeToString())
+    return target
+
+
+@pytest.fixture(scope="session")
+def judge(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder with version 1 of a model that takes tf.Examples; do not change it."""
+    return export_examples(tmp_path_factory.mktemp("models") / "judge")
+
+
+@pytest.fixture(scope="session")
+def both(model: Path, judge: Path) -> Iterator[Server]:
+    """A server in this process with the models `demo` (labels: stable = 3, next = 20) and `judge`."""
+    config = from_folders({"demo": model, "judge": judge})
+    demo = config.model_config_list.config[0]
+    demo.model_version_policy.all.SetInParent()
+    demo.version_labels.update({"stable": 3, "next": 20})
+    with Server(config=config, grpc_port=0) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

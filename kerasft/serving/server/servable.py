@@ -1,171 +1,166 @@
-"""Answers requests about one loaded model with TensorFlow Serving's checks, status codes and messages."""
+"""One version of one model: loaded, warmed up, shared by requests, freed after the last of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import grpc
 import numpy as np
 
-from kerasft.errors import ExportError
-from kerasft.export import layout
+from kerasft.errors import ExportError, KerasftError
+from kerasft.export import layout, warmup
 from kerasft.export.runtime import Model, RuntimeFailure
-from kerasft.serving import protos
 from kerasft.serving.errors import ServingError
-from kerasft.serving.tensors import to_numpy, to_proto
+from kerasft.serving.server import examples, predict
+from kerasft.serving.server.batching import Batcher, BatchingOptions
+from kerasft.serving.server.calls import Array, Call
+from kerasft.serving.server.metrics import Metrics
 
-_AVAILABLE = 30
 _CODES = {code.value[0]: code.name for code in grpc.StatusCode}  # TensorFlow numbers them alike.
+_WARMUPS = {
+    "predict_log": predict.prepare,
+    "classify_log": examples.classify,
+    "regress_log": examples.regress,
+    "multi_inference_log": examples.multi_inference,
+}
 
-
-def _invalid(message: str) -> ServingError:
-    return ServingError(message, code="INVALID_ARGUMENT")
+Prepare = Callable[..., Call]
 
 
 class Servable:
-    """One version of one model.
+    """A loaded version. `load` makes one; `take` and `release` count those who use it.
 
     Args:
         name: What clients call the model.
         version: The version's number.
         model: The loaded model.
+        batching: How requests are joined.
+        metrics: Where its times are counted.
     """
 
-    def __init__(self, *, name: str, version: int, model: Model) -> None:
+    def __init__(
+        self, *, name: str, version: int, model: Model, batching: BatchingOptions, metrics: Metrics
+    ) -> None:
         self.name = name
         self.version = version
         self.model = model
+        self._metrics = metrics
+        infos = [info for signature in model.signatures.values() for info in signature.inputs.values()]
+        self._row_inputs = {info.name for info in infos if _has_rows(info)}
+        infos = [info for signature in model.signatures.values() for info in signature.outputs.values()]
+        # Only outputs of a fixed size in all but the first dimension: others may depend on the whole batch.
+        self._row_outputs = {
+            info.name
+            for info in infos
+            if _has_rows(info) and all(dim.size >= 0 for dim in info.tensor_shape.dim[1:])
+        }
+        self._users = 0
+        self._retired = False
+        self._idle = threading.Condition()
+        self._batcher = Batcher(self._run, options=batching, observe=self._observe)
 
-    def predict(self, request: Any) -> Any:
-        """Answers a PredictRequest.
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        *,
+        name: str,
+        version: int,
+        threads: int | None,
+        batching: BatchingOptions,
+        metrics: Metrics,
+    ) -> Servable:
+        """Loads a version folder and replays its warm-up requests.
+
+        Raises:
+            ServingError: If it cannot be loaded, or one of the requests fails.
+        """
+        try:
+            model = Model(folder, threads=threads)
+        except KerasftError as error:
+            code = _CODES.get(error.code, "UNKNOWN") if isinstance(error, RuntimeFailure) else "UNKNOWN"
+            raise ServingError(f"the model at {folder} cannot be served: {error}", code=code) from error
+        servable = cls(name=name, version=version, model=model, batching=batching, metrics=metrics)
+        try:
+            # The loader takes a folder without variables as whole, so that only requests would fail.
+            if missing := layout.missing_files(folder, model.meta_graph):
+                raise ServingError(f"{missing[0]} is missing", code="NOT_FOUND")
+            servable._warm_up()
+        except KerasftError as error:
+            servable.retire()
+            code = error.code if isinstance(error, ServingError) else "UNKNOWN"
+            raise ServingError(f"the model at {folder} cannot be served: {error}", code=code) from error
+        return servable
+
+    def prepare(self, checked: Prepare, request: Any) -> Call:
+        """Checks a request with `predict.prepare` or a function of `examples`."""
+        return checked(request, version=self.version, signatures=self.model.signatures)
+
+    async def run(self, call: Call, *, deadline: float | None = None) -> Any:
+        """Runs a call, together with others if they come at the same time, and returns its response.
 
         Raises:
             ServingError: With the code and message of TensorFlow Serving.
         """
-        self._find(request)
-        name = request.model_spec.signature_name or layout.DEFAULT_SIGNATURE
-        signature = self.model.signatures.get(name)
-        if signature is None:
-            raise ServingError(f'Serving signature key "{name}" not found.', code="FAILED_PRECONDITION")
-        feeds = _feeds(signature, request.inputs)
-        wanted = _wanted(signature, request.output_filter)
+        joinable = self._row_inputs.issuperset(call.feeds) and self._row_outputs.issuperset(call.fetches)
+        values = await self._batcher.submit(call.feeds, call.fetches, joinable=joinable, deadline=deadline)
+        return call.finish(values)
+
+    def take(self) -> bool:
+        """Counts a user; returns whether the version may still be used."""
+        with self._idle:
+            if not self._retired:
+                self._users += 1
+            return not self._retired
+
+    def release(self) -> None:
+        """Counts a user less."""
+        with self._idle:
+            self._users -= 1
+            self._idle.notify_all()
+
+    def retire(self) -> None:
+        """Waits for the last user, then frees the model."""
+        with self._idle:
+            self._retired = True
+            self._idle.wait_for(lambda: not self._users)
+        self._batcher.close()
+        self.model.close()
+
+    def _warm_up(self) -> None:
+        path = self.model.path / layout.WARMUP
+        if not path.is_file():
+            return
+        for index, log in enumerate(warmup.read_logs(path)):
+            if index == warmup.MAX_WARMUP_RECORDS:
+                raise ServingError(f"it has more warm-up requests than the {index} allowed")
+            kind = log.WhichOneof("log_type")
+            if kind not in _WARMUPS:
+                message = f"warm-up request {index} is a {kind}, which this server does not take"
+                raise ServingError(message, code="UNIMPLEMENTED")
+            try:
+                call = self.prepare(_WARMUPS[kind], getattr(log, kind).request)
+                call.finish(self._run(call.feeds, call.fetches))
+            except ServingError as error:
+                raise ServingError(f"warm-up request {index} failed: {error}", code=error.code) from error
+
+    def _run(self, feeds: Mapping[str, Array], fetches: Sequence[str]) -> list[np.ndarray[Any, Any]]:
         try:
-            values = self.model.run(feeds, [signature.outputs[alias].name for alias in wanted])
+            return self.model.run(feeds, fetches)
         except RuntimeFailure as failure:
             raise ServingError(str(failure), code=_CODES.get(failure.code, "UNKNOWN")) from failure
         except ExportError as error:
             raise ServingError(str(error), code="INTERNAL") from error
-        response = protos.PredictResponse()
-        response.model_spec.name = request.model_spec.name
-        response.model_spec.version.value = self.version
-        response.model_spec.signature_name = name
-        for alias, value in zip(wanted, values, strict=True):
-            response.outputs[alias].CopyFrom(to_proto(value, fields=True))
-        return response
 
-    def metadata(self, request: Any) -> Any:
-        """Answers a GetModelMetadataRequest.
-
-        Raises:
-            ServingError: With the code and message of TensorFlow Serving.
-        """
-        if not request.HasField("model_spec"):
-            raise _invalid("Missing ModelSpec")
-        if not request.metadata_field:
-            raise _invalid("GetModelMetadataRequest must specify at least one metadata_field")
-        for field in request.metadata_field:
-            if field != "signature_def":
-                raise _invalid(
-                    f"Metadata field %s is not supported{field}"
-                )  # Sic: TensorFlow Serving's own words.
-        self._find(request)
-        definitions = protos.SignatureDefMap()
-        for name, definition in self.model.meta_graph.signature_def.items():
-            definitions.signature_def[name].CopyFrom(definition)
-        response = protos.GetModelMetadataResponse()
-        response.model_spec.name = self.name
-        response.model_spec.version.value = self.version
-        packed = response.metadata["signature_def"]
-        packed.type_url = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
-        packed.value = definitions.SerializeToString()
-        return response
-
-    def status(self, request: Any) -> Any:
-        """Answers a GetModelStatusRequest.
-
-        Raises:
-            ServingError: With the code and message of TensorFlow Serving.
-        """
-        if not request.HasField("model_spec"):
-            raise _invalid("Missing ModelSpec")
-        spec = request.model_spec
-        if spec.HasField("version") and (spec.name, spec.version.value) != (self.name, self.version):
-            message = f"Could not find version {spec.version.value} of model {spec.name}"
-            raise ServingError(message, code="NOT_FOUND")
-        if spec.name != self.name:
-            raise ServingError(f"Could not find any versions of model {spec.name}", code="NOT_FOUND")
-        response = protos.GetModelStatusResponse()
-        state = response.model_version_status.add()
-        state.version, state.state = self.version, _AVAILABLE
-        state.status.SetInParent()
-        return response
-
-    def _find(self, request: Any) -> None:
-        if not request.HasField("model_spec"):
-            raise _invalid("Missing ModelSpec")
-        spec = request.model_spec
-        if not spec.name:
-            raise _invalid("ModelSpec has no name specified.")
-        choice = spec.WhichOneof("version_choice")
-        if choice == "version_label":
-            raise _invalid(f"Unrecognized servable version label: {spec.version_label}")
-        if spec.name != self.name or (choice == "version" and spec.version.value != self.version):
-            wanted = f"Specific({spec.name}, {spec.version.value})" if choice else f"Latest({spec.name})"
-            raise ServingError(f"Servable not found for request: {wanted}", code="NOT_FOUND")
+    def _observe(self, waits: Sequence[float], seconds: float) -> None:
+        self._metrics.runtime_latency.add(seconds * 1e6, self.name, "Predict", "TF1")
+        for wait in waits:
+            self._metrics.queuing_latency.add(wait * 1e6, self.name)
 
 
-def _feeds(signature: Any, inputs: Mapping[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
-    sent, known, defaults = set(inputs), set(signature.inputs), signature.defaults
-    if len(sent) > len(known) or (len(sent) < len(known) and not defaults):
-        extra, missing = sent - known, known - sent
-        raise _invalid(
-            f"input size does not match signature: {len(sent)}!={len(known)} len({_set(sent)}) != "
-            f"len({_set(known)}). Sent extra: {_set(extra)}. Missing but required: {_set(missing)}."
-        )
-    feeds = {}
-    for alias, info in sorted(signature.inputs.items()):
-        if alias not in inputs and alias not in defaults:
-            raise _invalid(
-                f"Signature input alias: {alias}(feed name: {info.name}) not found in request and no default "
-                f"value provided. Inputs expected to be in the request {_set(sent)}, or default input alias "
-                f"set: {','.join(sorted(defaults))}"
-            )
-        try:
-            feeds[info.name] = to_numpy(inputs[alias] if alias in inputs else defaults[alias])
-        except (ValueError, OverflowError, MemoryError) as error:
-            raise _invalid(f"tensor parsing error: {alias}") from error
-    if sent - known:
-        used, all_sent = ",".join(sorted(sent & known)), ",".join(sorted(sent))
-        raise _invalid(
-            f"Inputs contains invalid name. Used request inputs: {used}, request input: {all_sent}"
-        )
-    return feeds
-
-
-def _wanted(signature: Any, output_filter: Any) -> list[str]:
-    seen: list[str] = []
-    for alias in output_filter:
-        if alias not in signature.outputs:
-            raise _invalid(
-                f"output tensor alias not found in signature: {alias} Outputs expected to be in the set "
-                f"{_set(set(signature.outputs))}."
-            )
-        if alias in seen:
-            raise _invalid(f"duplicate output tensor alias: {alias}")
-        seen.append(alias)
-    return seen or sorted(signature.outputs)
-
-
-def _set(names: set[str]) -> str:
-    return "{" + ",".join(sorted(names)) + "}"
+def _has_rows(info: Any) -> bool:
+    shape = info.tensor_shape
+    return not shape.unknown_rank and bool(shape.dim) and shape.dim[0].size < 0

@@ -1,13 +1,14 @@
-"""The gRPC server: one model, its newest version at the time of the start."""
+"""The server: models, a gRPC port, and a life from the first load to the last answer."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import logging
 import signal
 import socket
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine
 from os import PathLike
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -15,31 +16,40 @@ from typing import Any
 
 import grpc
 
-from kerasft.errors import KerasftError
-from kerasft.export import layout, replay
-from kerasft.export.runtime import Model
-from kerasft.serving import protos
 from kerasft.serving.errors import ServingError
-from kerasft.serving.server.servable import Servable
+from kerasft.serving.server import config as configs
+from kerasft.serving.server import grpc_api
+from kerasft.serving.server.batching import BatchingOptions
+from kerasft.serving.server.manager import ModelManager
+from kerasft.serving.server.services import Services
 
-_MESSAGE_LIMIT = 1024
-_OPTIONS = [
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.so_reuseport", 0),  # Otherwise two servers share a port without a word.
-]
-_WORKERS = 16
+DEFAULT_MESSAGE_BYTES = 256 * 2**20
+DEFAULT_CONCURRENCY = 1024
+
+_log = logging.getLogger("kerasft.serving")
 
 
 class Server:
-    """A Predict server of one model, for development, demos and tests. It does not look for newer versions.
+    """A server with TensorFlow Serving's interface, for development, tests and small deployments.
+
+    It runs in a thread of its own. What it answers, and with which status codes and messages, is what
+    TensorFlow Serving would. Versions that appear in a model's folder while it runs are loaded, warmed up and
+    served without a pause.
 
     Args:
-        target: A model's folder, of which the newest version is served, or a version folder.
-        grpc_port: The port; 0 picks a free one.
+        target: A model's folder, of which the newest version is served, or a version folder; None if `config`
+            says what to serve.
+        config: A ModelServerConfig: several models, other version policies, labels.
+        model_name: What clients call the model in `target`.
         host: The address to listen on.
-        model_name: What clients call the model.
+        grpc_port: The port of gRPC; 0 picks a free one.
         threads: Threads within one op and between ops; None takes all cores.
+        batching: How requests that come at the same time are joined.
+        poll_seconds: Pause between two looks for new versions; 0 never looks again.
+        model_root: Folder within which a HandleReloadConfigRequest may name base paths; None allows only
+            those of the start.
+        max_message_bytes: The largest request that is taken.
+        max_concurrent: How many requests may be under way; more are refused.
 
     Raises:
         KerasftError: If there is no model, or it cannot be loaded, or one of its warm-up requests fails.
@@ -51,25 +61,40 @@ class Server:
 
     def __init__(
         self,
-        target: str | PathLike[str],
+        target: str | PathLike[str] | None = None,
         *,
-        grpc_port: int = 8500,
-        host: str = "127.0.0.1",
+        config: Any = None,
         model_name: str = "default",
+        host: str = "127.0.0.1",
+        grpc_port: int = 8500,
         threads: int | None = None,
+        batching: BatchingOptions | None = None,
+        poll_seconds: float = 1.0,
+        model_root: str | PathLike[str] | None = None,
+        max_message_bytes: int = DEFAULT_MESSAGE_BYTES,
+        max_concurrent: int = DEFAULT_CONCURRENCY,
     ) -> None:
-        _check_port(host, grpc_port)
-        folder = layout.version_folder(Path(target)).absolute()
-        version = int(folder.name) if layout.is_version(folder.name) else 1
-        model = _load(folder, threads)
-        self.servable = Servable(name=model_name, version=version, model=model)
+        if (target is None) == (config is None):
+            raise ServingError("give either a folder or a configuration of what to serve")
         self.host, self.port = host, grpc_port
-        self._server: grpc.Server | None = None
+        self._poll_seconds = poll_seconds
+        self._max_message_bytes, self._max_concurrent = max_message_bytes, max_concurrent
+        _check_port(host, grpc_port)
+        self.manager = ModelManager(
+            threads=threads, batching=batching, root=None if model_root is None else Path(model_root)
+        )
+        try:
+            self.manager.start(configs.from_folders({model_name: target}) if target is not None else config)
+        except BaseException:
+            self.manager.close()
+            raise
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
 
     @property
     def address(self) -> str:
-        """`"host:port"`, with the port that was picked once the server has started."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        """`"host:port"` of gRPC, with the port that was picked once the server has started."""
+        return _joined(self.host, self.port)
 
     def start(self) -> None:
         """Starts to answer.
@@ -78,36 +103,23 @@ class Server:
             ServingError: If the port cannot be had.
         """
         _check_port(self.host, self.port)
-        server = grpc.server(
-            ThreadPoolExecutor(_WORKERS, thread_name_prefix="kerasft-serving"), options=_OPTIONS
-        )
-        servable = self.servable
-        methods = {
-            "PredictionService": {
-                "Predict": _method(servable.predict, protos.PredictRequest),
-                "GetModelMetadata": _method(servable.metadata, protos.GetModelMetadataRequest),
-            },
-            "ModelService": {"GetModelStatus": _method(servable.status, protos.GetModelStatusRequest)},
-        }
-        for service, handlers in methods.items():
-            generic = grpc.method_handlers_generic_handler(f"tensorflow.serving.{service}", handlers)
-            server.add_generic_rpc_handlers((generic,))
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="kerasft-serving", daemon=True)
+        self._thread.start()
         try:
-            port = server.add_insecure_port(self.address)
-        except RuntimeError as error:
-            raise _no_port(self.host, self.port, str(error)) from error
-        if not port:
-            raise _no_port(self.host, self.port, "the address is in use")
-        self.port = port
-        server.start()
-        self._server = server
+            self._do(self._open())
+        except BaseException:
+            self._end_loop()
+            raise
+        if self._poll_seconds:
+            self.manager.watch(self._poll_seconds)
 
     def stop(self, *, grace: float = 5.0) -> None:
-        """Stops taking requests, lets those under way end within `grace` seconds, and frees the model."""
-        if self._server is not None:
-            self._server.stop(grace).wait()
-            self._server = None
-        self.servable.model.close()
+        """Stops taking requests, lets those under way end within `grace` seconds, and frees the models."""
+        if self._loop is not None:
+            self._do(self._close(grace))
+            self._end_loop()
+        self.manager.close()
 
     def __enter__(self) -> Server:
         self.start()
@@ -118,30 +130,64 @@ class Server:
     ) -> None:
         self.stop()
 
+    def _do(self, task: Coroutine[Any, Any, None]) -> None:
+        assert self._loop is not None
+        asyncio.run_coroutine_threadsafe(task, self._loop).result()
+
+    def _end_loop(self) -> None:
+        assert self._loop is not None
+        assert self._thread is not None
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self._loop = self._thread = None
+
+    async def _open(self) -> None:
+        self._health = grpc_api.Health()
+        self._grpc = grpc.aio.server(
+            options=[
+                ("grpc.max_send_message_length", -1),
+                ("grpc.max_receive_message_length", self._max_message_bytes),
+                ("grpc.so_reuseport", 0),  # Otherwise two servers share a port without a word.
+            ],
+            maximum_concurrent_rpcs=self._max_concurrent,
+        )
+        self._grpc.add_generic_rpc_handlers(grpc_api.handlers(Services(self.manager), self._health))
+        try:
+            port = self._grpc.add_insecure_port(self.address)
+        except RuntimeError as error:
+            raise _no_port(self.host, self.port, str(error)) from error
+        if not port:
+            raise _no_port(self.host, self.port, "the address is in use")
+        self.port = port
+        await self._grpc.start()
+
+    async def _close(self, grace: float) -> None:
+        await self._health.drain()
+        await self._grpc.stop(grace)
+
 
 def serve(
-    target: str | PathLike[str],
+    target: str | PathLike[str] | None = None,
     *,
-    grpc_port: int = 8500,
-    host: str = "127.0.0.1",
     model_name: str = "default",
-    threads: int | None = None,
+    grace: float = 5.0,
     on_ready: Callable[[str], None] | None = None,
     while_loading: contextlib.AbstractContextManager[None] | None = None,
+    **options: Any,
 ) -> None:
-    """Serves a model until SIGINT or SIGTERM. Call it from the main thread.
+    """Serves models until SIGINT or SIGTERM, then drains. Call it from the main thread.
 
     Args:
-        target: A model's folder, of which the newest version is served, or a version folder.
-        grpc_port: The port; 0 picks a free one.
-        host: The address to listen on.
-        model_name: What clients call the model.
-        threads: Threads within one op and between ops; None takes all cores.
+        target: As for `Server`.
+        model_name: As for `Server`.
+        grace: Seconds that requests under way may take once the server is told to stop.
         on_ready: Called with `"host:port"` once the warm-up has run and the server answers.
-        while_loading: Entered while the model loads, to hold back what TensorFlow logs, for one.
+        while_loading: Entered while the models load, to hold back what TensorFlow logs, for one.
+        **options: The other arguments of `Server`.
 
     Raises:
-        KerasftError: If the model or the port cannot be had.
+        KerasftError: If a model or the port cannot be had.
     """
     stopping = threading.Event()
 
@@ -151,49 +197,32 @@ def serve(
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with while_loading or contextlib.nullcontext():
-            server = Server(target, grpc_port=grpc_port, host=host, model_name=model_name, threads=threads)
-        with server:
-            servable = server.servable
-            print(
-                f"serving version {servable.version} of {servable.model.path.parent} as '{model_name}' "
-                f"at {server.address} (gRPC); stop with Ctrl-C",
-                flush=True,
-            )
+            server = Server(target, model_name=model_name, **options)
+        try:
+            server.start()
+            print(f"serving {_named(server.manager.served())} at {server.address} (gRPC); stop with Ctrl-C",
+                  flush=True)  # fmt: skip
             if on_ready is not None:
                 on_ready(server.address)
             stopping.wait()
+            _log.info("the server drains: it ends the requests under way")
+        finally:
+            server.stop(grace=grace)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _load(folder: Path, threads: int | None) -> Model:
-    try:
-        model = Model(folder, threads=threads)
-    except KerasftError as error:
-        raise ServingError(f"the model at {folder} cannot be served: {error}") from error
-    check = replay.replay_warmup(model, replay.NotFinite())
-    if check.ok is False:
-        model.close()
-        raise ServingError(f"the model at {folder} cannot be served: {check.detail}")
-    return model
+def _named(served: dict[str, dict[int, Path]]) -> str:
+    if len(served) > 1:
+        return f"{len(served)} models ({', '.join(sorted(served))})"
+    ((name, folders),) = served.items()
+    numbers = ("versions " if len(folders) > 1 else "version ") + ", ".join(map(str, folders))
+    return f"{numbers} of {next(iter(folders.values())).parent} as '{name}'"
 
 
-def _method(answer: Callable[[Any], Any], request: Any) -> grpc.RpcMethodHandler[Any, Any]:
-    def guarded(message: Any, context: grpc.ServicerContext) -> Any:
-        try:
-            return answer(message)
-        except ServingError as error:
-            text = error.details
-            if len(text) > _MESSAGE_LIMIT:
-                text = text[:_MESSAGE_LIMIT] + "...TRUNCATED"
-            context.abort(grpc.StatusCode[error.code], text)
-
-    return grpc.unary_unary_rpc_method_handler(
-        guarded,
-        request_deserializer=request.FromString,
-        response_serializer=lambda response: response.SerializeToString(),
-    )
+def _joined(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _check_port(host: str, port: int) -> None:

@@ -1,0 +1,138 @@
+"""The services over gRPC: TensorFlow Serving's, and grpc.health.v1."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+
+from kerasft.serving import protos
+from kerasft.serving.errors import ServingError
+from kerasft.serving.server.services import Services
+
+MESSAGE_LIMIT = 1024
+_SERVING, _NOT_SERVING, _UNKNOWN = 1, 2, 3
+
+_log = logging.getLogger("kerasft.serving")
+
+
+def handlers(services: Services, health: Health) -> list[grpc.GenericRpcHandler[Any, Any]]:
+    """Returns what a `grpc.aio` server is to be given."""
+    timed = {
+        "Predict": services.predict,
+        "Classify": services.classify,
+        "Regress": services.regress,
+        "MultiInference": services.multi_inference,
+    }
+    methods: dict[str, dict[str, Callable[[Any, grpc.aio.ServicerContext], Awaitable[Any]]]] = {
+        protos.PREDICTION_SERVICE: {
+            **{name: _timed(answer) for name, answer in timed.items()},
+            "GetModelMetadata": _plain(services.metadata),
+        },
+        protos.MODEL_SERVICE: {
+            "GetModelStatus": _plain(services.status),
+            "HandleReloadConfigRequest": _plain(services.reload),
+        },
+        protos.HEALTH_SERVICE: {"Check": _plain(health.check), "List": _plain(health.list)},
+    }
+    result = []
+    for service, answers in methods.items():
+        messages = protos.methods(service)
+        made = {
+            name: grpc.unary_unary_rpc_method_handler(
+                _guarded(answer),
+                request_deserializer=messages[name][0].FromString,
+                response_serializer=_serialize,
+            )
+            for name, answer in answers.items()
+        }
+        if service == protos.HEALTH_SERVICE:
+            made["Watch"] = grpc.unary_stream_rpc_method_handler(
+                health.watch,
+                request_deserializer=protos.HealthCheckRequest.FromString,
+                response_serializer=_serialize,
+            )
+        result.append(grpc.method_handlers_generic_handler(service, made))
+    return result
+
+
+class Health:
+    """grpc.health.v1: serving from the start of the server until it drains."""
+
+    def __init__(self) -> None:
+        names = ("", protos.PREDICTION_SERVICE, protos.MODEL_SERVICE)
+        self._statuses = dict.fromkeys(names, _SERVING)
+        self._changed = asyncio.Condition()
+
+    async def check(self, request: Any) -> Any:
+        """Answers a HealthCheckRequest."""
+        if request.service not in self._statuses:
+            raise ServingError(f"unknown service {request.service}", code="NOT_FOUND")
+        return protos.HealthCheckResponse(status=self._statuses[request.service])
+
+    async def list(self, request: Any) -> Any:
+        """Answers a HealthListRequest."""
+        response = protos.methods(protos.HEALTH_SERVICE)["List"][1]()
+        for name, status in self._statuses.items():
+            response.statuses[name].status = status
+        return response
+
+    async def watch(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+        """Streams the status of a service, now and whenever it changes."""
+        sent = None
+        while True:
+            async with self._changed:
+                while self._status(request.service) == sent:
+                    await self._changed.wait()
+                sent = self._status(request.service)
+            yield protos.HealthCheckResponse(status=sent)
+
+    async def drain(self) -> None:
+        """Says from now on that nothing is served."""
+        async with self._changed:
+            self._statuses = dict.fromkeys(self._statuses, _NOT_SERVING)
+            self._changed.notify_all()
+
+    def _status(self, service: str) -> int:
+        return self._statuses.get(service, _UNKNOWN)
+
+
+def _timed(answer: Callable[..., Awaitable[Any]]) -> Any:
+    async def method(request: Any, context: Any) -> Any:
+        remaining = context.time_remaining()
+        deadline = None if remaining is None else time.monotonic() + remaining
+        return await answer(request, deadline=deadline, entrypoint="GRPC")
+
+    return method
+
+
+def _plain(answer: Callable[[Any], Awaitable[Any]]) -> Any:
+    async def method(request: Any, context: Any) -> Any:
+        return await answer(request)
+
+    return method
+
+
+def _guarded(method: Callable[[Any, Any], Awaitable[Any]]) -> Any:
+    async def guarded(request: Any, context: Any) -> Any:
+        try:
+            return await method(request, context)
+        except ServingError as error:
+            code, text = error.code, error.details
+        except Exception:
+            _log.exception("a request failed for a reason of the server's own")
+            code, text = "INTERNAL", "the server failed; its log says why"
+        if len(text) > MESSAGE_LIMIT:
+            text = text[:MESSAGE_LIMIT] + "...TRUNCATED"
+        await context.abort(grpc.StatusCode[code], text)
+
+    return guarded
+
+
+def _serialize(response: Any) -> bytes:
+    content: bytes = response.SerializeToString()
+    return content

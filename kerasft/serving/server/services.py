@@ -1,0 +1,128 @@
+"""The services, whatever carries their messages: requests in, responses out, errors as ServingError."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from kerasft.serving import protos
+from kerasft.serving.errors import ServingError
+from kerasft.serving.server import calls, examples, predict
+from kerasft.serving.server.manager import ModelManager
+
+_log = logging.getLogger("kerasft.serving")
+
+
+class Services:
+    """Answers the requests of PredictionService and ModelService.
+
+    Args:
+        manager: The models.
+    """
+
+    def __init__(self, manager: ModelManager) -> None:
+        self.manager = manager
+        self._metrics = manager.metrics
+
+    async def predict(self, request: Any, *, deadline: float | None, entrypoint: str) -> Any:
+        """Answers a PredictRequest."""
+        return await self._infer(predict.prepare, request, "Predict", deadline, entrypoint)
+
+    async def classify(self, request: Any, *, deadline: float | None, entrypoint: str) -> Any:
+        """Answers a ClassificationRequest."""
+        return await self._infer(examples.classify, request, "Classify", deadline, entrypoint)
+
+    async def regress(self, request: Any, *, deadline: float | None, entrypoint: str) -> Any:
+        """Answers a RegressionRequest."""
+        return await self._infer(examples.regress, request, "Regress", deadline, entrypoint)
+
+    async def multi_inference(self, request: Any, *, deadline: float | None, entrypoint: str) -> Any:
+        """Answers a MultiInferenceRequest."""
+        spec = request.tasks[0].model_spec if request.tasks else protos.ModelSpec()
+        with self._counted(spec.name, "MultiInference", entrypoint), self.manager.use(spec) as servable:
+            call = servable.prepare(examples.multi_inference, request)
+            self._count_examples(spec.name, call)
+            return await servable.run(call, deadline=deadline)
+
+    async def metadata(self, request: Any) -> Any:
+        """Answers a GetModelMetadataRequest."""
+        _require_spec(request)
+        if not request.metadata_field:
+            raise calls.invalid("GetModelMetadataRequest must specify at least one metadata_field")
+        for field in request.metadata_field:
+            if field != "signature_def":
+                # Sic: TensorFlow Serving's own words.
+                raise calls.invalid(f"Metadata field %s is not supported{field}")
+        response = protos.GetModelMetadataResponse()
+        with self.manager.use(request.model_spec) as servable:
+            definitions = protos.SignatureDefMap()
+            for name, definition in servable.model.meta_graph.signature_def.items():
+                definitions.signature_def[name].CopyFrom(definition)
+            response.model_spec.name = servable.name
+            response.model_spec.version.value = servable.version
+        packed = response.metadata["signature_def"]
+        packed.type_url = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
+        packed.value = definitions.SerializeToString()
+        return response
+
+    async def status(self, request: Any) -> Any:
+        """Answers a GetModelStatusRequest."""
+        _require_spec(request)
+        return self.manager.status(request.model_spec)
+
+    async def reload(self, request: Any) -> Any:
+        """Answers a ReloadConfigRequest once the models that it adds are available."""
+        if request.config.WhichOneof("config") != "model_config_list":
+            raise calls.invalid("ServerModelConfig type not supported by HandleReloadConfigRequest. Only "
+                                "ModelConfigList is currently supported")  # fmt: skip
+        _log.info("a client replaces the configuration")
+        await asyncio.get_running_loop().run_in_executor(None, self.manager.reload, request.config)
+        response = protos.ReloadConfigResponse()
+        response.status.SetInParent()
+        return response
+
+    async def _infer(
+        self, checked: Any, request: Any, api: str, deadline: float | None, entrypoint: str
+    ) -> Any:
+        with self._counted(request.model_spec.name, api, entrypoint):
+            _require_spec(request)
+            with self.manager.use(request.model_spec) as servable:
+                call = servable.prepare(checked, request)
+                self._count_examples(servable.name, call)
+                return await servable.run(call, deadline=deadline)
+
+    @contextlib.contextmanager
+    def _counted(self, name: str, api: str, entrypoint: str) -> Iterator[None]:
+        began = time.monotonic()
+        status = "INTERNAL"
+        try:
+            yield
+            status = "OK"
+        except ServingError as error:
+            status = error.code
+            raise
+        except asyncio.CancelledError:
+            status = "CANCELLED"
+            raise
+        finally:
+            # A model that is not there must not add a row: anybody could fill the memory with names.
+            if self.manager.knows(name):
+                self._metrics.request_count.add(name, status)
+                if status == "OK":
+                    elapsed = (time.monotonic() - began) * 1e6
+                    named = api if entrypoint == "GRPC" else api.lower()
+                    self._metrics.request_latency.add(elapsed, name, named, entrypoint)
+
+    def _count_examples(self, name: str, call: calls.Call) -> None:
+        if call.examples is not None:
+            self._metrics.example_counts.add(call.examples, name)
+            self._metrics.example_count_total.add(name, by=call.examples)
+
+
+def _require_spec(request: Any) -> None:
+    if not request.HasField("model_spec"):
+        raise calls.invalid("Missing ModelSpec")
