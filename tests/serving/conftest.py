@@ -125,7 +125,7 @@ def both(model: Path, judge: Path) -> Iterator[Server]:
     demo = config.model_config_list.config[0]
     demo.model_version_policy.all.SetInParent()
     demo.version_labels.update({"stable": 3, "next": 20})
-    with Server(config=config, grpc_port=0) as server:
+    with Server(config=config, grpc_port=0, rest_port=0) as server:
         yield server
 
 

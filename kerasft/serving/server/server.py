@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import logging
 import signal
 import socket
@@ -18,10 +19,11 @@ import grpc
 
 from kerasft.serving.errors import ServingError
 from kerasft.serving.server import config as configs
-from kerasft.serving.server import grpc_api
+from kerasft.serving.server import grpc_api, metrics
 from kerasft.serving.server.batching import BatchingOptions
 from kerasft.serving.server.manager import ModelManager
 from kerasft.serving.server.services import Services
+from kerasft.serving.server.tls import Tls
 
 DEFAULT_MESSAGE_BYTES = 256 * 2**20
 DEFAULT_CONCURRENCY = 1024
@@ -43,6 +45,7 @@ class Server:
         model_name: What clients call the model in `target`.
         host: The address to listen on.
         grpc_port: The port of gRPC; 0 picks a free one.
+        rest_port: The port of REST and of the page for Prometheus; 0 picks a free one, None opens none.
         threads: Threads within one op and between ops; None takes all cores.
         batching: How requests that come at the same time are joined.
         poll_seconds: Pause between two looks for new versions; 0 never looks again.
@@ -50,6 +53,10 @@ class Server:
             those of the start.
         max_message_bytes: The largest request that is taken.
         max_concurrent: How many requests may be under way; more are refused.
+        rest_timeout: Seconds that a REST request may take; gRPC clients set their own deadline.
+        metrics_path: Path of the page for Prometheus on the REST port; None for no such page.
+        tls: Keys and certificates for both ports; None speaks in the clear.
+        grace: Seconds that requests under way may take once the server is told to stop.
 
     Raises:
         KerasftError: If there is no model, or it cannot be loaded, or one of its warm-up requests fails.
@@ -67,19 +74,27 @@ class Server:
         model_name: str = "default",
         host: str = "127.0.0.1",
         grpc_port: int = 8500,
+        rest_port: int | None = None,
         threads: int | None = None,
         batching: BatchingOptions | None = None,
         poll_seconds: float = 1.0,
         model_root: str | PathLike[str] | None = None,
         max_message_bytes: int = DEFAULT_MESSAGE_BYTES,
         max_concurrent: int = DEFAULT_CONCURRENCY,
+        rest_timeout: float = 30.0,
+        metrics_path: str | None = metrics.PATH,
+        tls: Tls | None = None,
+        grace: float = 5.0,
     ) -> None:
         if (target is None) == (config is None):
             raise ServingError("give either a folder or a configuration of what to serve")
-        self.host, self.port = host, grpc_port
+        self.host, self.port, self.rest_port = host, grpc_port, rest_port
         self._poll_seconds = poll_seconds
         self._max_message_bytes, self._max_concurrent = max_message_bytes, max_concurrent
-        _check_port(host, grpc_port)
+        self._rest_timeout, self._metrics_path = rest_timeout, metrics_path
+        self._tls, self._grace = tls, grace
+        self._credentials = tls.grpc_credentials() if tls is not None else None
+        self._check_ports()
         self.manager = ModelManager(
             threads=threads, batching=batching, root=None if model_root is None else Path(model_root)
         )
@@ -96,13 +111,18 @@ class Server:
         """`"host:port"` of gRPC, with the port that was picked once the server has started."""
         return _joined(self.host, self.port)
 
+    @property
+    def rest_address(self) -> str | None:
+        """`"host:port"` of REST, or None if there is none."""
+        return None if self.rest_port is None else _joined(self.host, self.rest_port)
+
     def start(self) -> None:
         """Starts to answer.
 
         Raises:
             ServingError: If the port cannot be had.
         """
-        _check_port(self.host, self.port)
+        self._check_ports()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="kerasft-serving", daemon=True)
         self._thread.start()
@@ -114,10 +134,10 @@ class Server:
         if self._poll_seconds:
             self.manager.watch(self._poll_seconds)
 
-    def stop(self, *, grace: float = 5.0) -> None:
-        """Stops taking requests, lets those under way end within `grace` seconds, and frees the models."""
+    def stop(self) -> None:
+        """Stops taking requests, lets those under way end, and frees the models."""
         if self._loop is not None:
-            self._do(self._close(grace))
+            self._do(self._close())
             self._end_loop()
         self.manager.close()
 
@@ -129,6 +149,13 @@ class Server:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
+
+    def _check_ports(self) -> None:
+        _check_port(self.host, self.port)
+        if self.rest_port is not None:
+            _check_port(self.host, self.rest_port)
+            if importlib.util.find_spec("aiohttp") is None:
+                raise ServingError("REST needs aiohttp: pip install 'kerasft[serving]'")
 
     def _do(self, task: Coroutine[Any, Any, None]) -> None:
         assert self._loop is not None
@@ -143,6 +170,7 @@ class Server:
         self._loop = self._thread = None
 
     async def _open(self) -> None:
+        services = Services(self.manager)
         self._health = grpc_api.Health()
         self._grpc = grpc.aio.server(
             options=[
@@ -152,26 +180,58 @@ class Server:
             ],
             maximum_concurrent_rpcs=self._max_concurrent,
         )
-        self._grpc.add_generic_rpc_handlers(grpc_api.handlers(Services(self.manager), self._health))
+        self._grpc.add_generic_rpc_handlers(grpc_api.handlers(services, self._health))
         try:
-            port = self._grpc.add_insecure_port(self.address)
+            if self._credentials is None:
+                port = self._grpc.add_insecure_port(self.address)
+            else:
+                port = self._grpc.add_secure_port(self.address, self._credentials)
         except RuntimeError as error:
             raise _no_port(self.host, self.port, str(error)) from error
         if not port:
             raise _no_port(self.host, self.port, "the address is in use")
         self.port = port
         await self._grpc.start()
+        self._rest = await self._open_rest(services) if self.rest_port is not None else None
 
-    async def _close(self, grace: float) -> None:
+    async def _open_rest(self, services: Services) -> Any:
+        from aiohttp import web
+
+        from kerasft.serving.server.rest import RestApi
+
+        api = RestApi(
+            services,
+            timeout=self._rest_timeout,
+            max_concurrent=self._max_concurrent,
+            metrics_path=self._metrics_path,
+        )
+        application = api.application(max_body_bytes=self._max_message_bytes)
+        runner = web.AppRunner(
+            application, access_log=None, handler_cancellation=True, shutdown_timeout=self._grace
+        )
+        await runner.setup()
+        context = self._tls.context() if self._tls is not None else None
+        try:
+            await web.TCPSite(runner, self.host, self.rest_port, ssl_context=context).start()
+        except OSError as error:
+            await self._grpc.stop(None)
+            assert self.rest_port is not None
+            raise _no_port(self.host, self.rest_port, error.strerror or str(error)) from error
+        self.rest_port = runner.addresses[0][1]
+        return runner
+
+    async def _close(self) -> None:
         await self._health.drain()
-        await self._grpc.stop(grace)
+        closing = [self._grpc.stop(self._grace)]
+        if self._rest is not None:
+            closing.append(self._rest.cleanup())
+        await asyncio.gather(*closing)
 
 
 def serve(
     target: str | PathLike[str] | None = None,
     *,
     model_name: str = "default",
-    grace: float = 5.0,
     on_ready: Callable[[str], None] | None = None,
     while_loading: contextlib.AbstractContextManager[None] | None = None,
     **options: Any,
@@ -181,7 +241,6 @@ def serve(
     Args:
         target: As for `Server`.
         model_name: As for `Server`.
-        grace: Seconds that requests under way may take once the server is told to stop.
         on_ready: Called with `"host:port"` once the warm-up has run and the server answers.
         while_loading: Entered while the models load, to hold back what TensorFlow logs, for one.
         **options: The other arguments of `Server`.
@@ -200,14 +259,15 @@ def serve(
             server = Server(target, model_name=model_name, **options)
         try:
             server.start()
-            print(f"serving {_named(server.manager.served())} at {server.address} (gRPC); stop with Ctrl-C",
-                  flush=True)  # fmt: skip
+            rest = f" and {server.rest_address} (REST)" if server.rest_address else ""
+            what = _named(server.manager.served())
+            print(f"serving {what} at {server.address} (gRPC){rest}; stop with Ctrl-C", flush=True)
             if on_ready is not None:
                 on_ready(server.address)
             stopping.wait()
             _log.info("the server drains: it ends the requests under way")
         finally:
-            server.stop(grace=grace)
+            server.stop()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
