@@ -1,4 +1,4 @@
-"""`kerasft export`, `verify` and `serve`."""
+"""`kerasft export` and `verify`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kerasft.cli.output import answering, print_json, print_rich
-from kerasft.cli.quiet import import_tensorflow, quiet_import
+from kerasft.cli.quiet import import_tensorflow
 from kerasft.cli.tasks import AsJson
 
 
@@ -57,17 +57,3 @@ def verify(
             print_rich(report)
     if not report.ok:
         raise typer.Exit(1)
-
-
-def serve(
-    target: Annotated[
-        Path, typer.Argument(help="Folder of a model (the newest version is served) or of a version.")
-    ],
-    grpc_port: Annotated[
-        int, typer.Option("--grpc-port", min=0, max=65535, help="Port; 0 picks a free one.")
-    ] = 8500,
-) -> None:
-    """Serve an exported model over gRPC on this machine, for development; stop with Ctrl-C."""
-    from kerasft.serving.server import serve as serve_model
-
-    serve_model(target, grpc_port=grpc_port, while_loading=quiet_import())

@@ -1,7 +1,11 @@
-"""A small Predict server for development and demos; production is TensorFlow Serving itself."""
+"""A server that answers as TensorFlow Serving does, for development, tests and small deployments."""
 
 from __future__ import annotations
 
+from kerasft.serving.server import config as configs
+from kerasft.serving.server import logs, metrics
+from kerasft.serving.server.batching import BatchingOptions
 from kerasft.serving.server.server import Server, serve
+from kerasft.serving.server.tls import Tls
 
-__all__ = ["Server", "serve"]
+__all__ = ["BatchingOptions", "Server", "Tls", "configs", "logs", "metrics", "serve"]

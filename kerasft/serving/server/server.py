@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
+import ipaddress
 import logging
 import signal
 import socket
@@ -131,6 +132,12 @@ class Server:
         except BaseException:
             self._end_loop()
             raise
+        if self._tls is None and not _is_loopback(self.host):
+            _log.warning(
+                "the server listens on %s without TLS: whoever reaches that address can read and send "
+                "requests; give it a key and a certificate, or listen on 127.0.0.1",
+                self.host,
+            )
         if self._poll_seconds:
             self.manager.watch(self._poll_seconds)
 
@@ -279,6 +286,11 @@ def _named(served: dict[str, dict[int, Path]]) -> str:
     ((name, folders),) = served.items()
     numbers = ("versions " if len(folders) > 1 else "version ") + ", ".join(map(str, folders))
     return f"{numbers} of {next(iter(folders.values())).parent} as '{name}'"
+
+
+def _is_loopback(host: str) -> bool:
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return all(ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback for *_, address in found)
 
 
 def _joined(host: str, port: int) -> str:

@@ -116,6 +116,11 @@ class Services:
                     elapsed = (time.monotonic() - began) * 1e6
                     named = api if entrypoint == "GRPC" else api.lower()
                     self._metrics.request_latency.add(elapsed, name, named, entrypoint)
+            if _log.isEnabledFor(logging.DEBUG):
+                took = round((time.monotonic() - began) * 1000, 3)
+                _log.debug(
+                    "%s by %s", api, entrypoint, extra={"model": name, "status": status, "milliseconds": took}
+                )
 
     def _count_examples(self, name: str, call: calls.Call) -> None:
         if call.examples is not None:
