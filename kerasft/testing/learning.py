@@ -160,7 +160,8 @@ def check_freezing(subject: Subject) -> str:
     """The policies mean what they say."""
     task = subject.built
     names = list(task.freezing.groups)
-    expected: dict[str | int, list[str]] = {"none": names, "all": [], "backbone": names[-1:], 1: names[1:]}
+    expected: dict[str | int, list[str]] = {"none": names, "all": [], 1: names[1:]}
+    expected["backbone"] = [name for name in names if name in task.freezing.heads]
     expected |= {name: [other for other in names if other != name] for name in names if name not in expected}
     with subject.unchanged():
         for policy, trains in expected.items():
