@@ -14,12 +14,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
-import statistics
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from turns import Turns, Worker, cpu_seconds, race, report, rows
 
 BATCH = 32
 LENGTH = 64
@@ -27,38 +26,9 @@ RATE = 1e-4
 STEPS_A_TURN = 15
 
 
-def cpu_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
-class Turns:
-    """Counts steps; after a turn it reports the CPU time spent and waits until it is told to go on."""
-
-    def __init__(self) -> None:
-        self._steps = self._examples = 0
-        self._began = cpu_seconds()
-
-    def step(self, examples: int) -> None:
-        self._steps += 1
-        self._examples += examples
-        if self._steps % STEPS_A_TURN == 0:
-            report(examples=self._examples, cpu=cpu_seconds() - self._began)
-            self.wait()
-            self._examples, self._began = 0, cpu_seconds()
-
-    def wait(self) -> None:
-        if sys.stdin.readline().strip() != "go":
-            os._exit(0)
-
-
-def report(**values: Any) -> None:
-    print("REPORT " + json.dumps(values), flush=True)
-
-
 def read_rows(data: Path) -> tuple[list[str], list[str]]:
-    rows = [json.loads(line) for line in (data / "train.jsonl").open(encoding="utf-8")]
-    return [row["text"] for row in rows], [str(row["label"]) for row in rows]
+    found = [json.loads(line) for line in (data / "train.jsonl").open(encoding="utf-8")]
+    return [row["text"] for row in found], [str(row["label"]) for row in found]
 
 
 def text_task(labels: list[str]) -> Any:
@@ -154,8 +124,8 @@ def run_transformers(data: Path, turns: Turns) -> None:
     texts, labels = read_rows(data)
     names = sorted(set(labels))
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    rows = tokenizer(texts, truncation=True, max_length=LENGTH, return_token_type_ids=False)
-    rows["labels"] = [names.index(label) for label in labels]
+    encoded = tokenizer(texts, truncation=True, max_length=LENGTH, return_token_type_ids=False)
+    encoded["labels"] = [names.index(label) for label in labels]
     arguments = transformers.TrainingArguments(
         output_dir=tempfile.mkdtemp(),
         per_device_train_batch_size=BATCH,
@@ -173,7 +143,7 @@ def run_transformers(data: Path, turns: Turns) -> None:
     transformers.Trainer(
         model=Classifier(len(names)),
         args=arguments,
-        train_dataset=Dataset.from_dict(dict(rows)),
+        train_dataset=Dataset.from_dict(dict(encoded)),
         data_collator=transformers.DataCollatorWithPadding(tokenizer),
         callbacks=[Step()],
     ).train()
@@ -189,8 +159,8 @@ def head_loop(data: Path, turns: Turns) -> None:
     task.build()
     began = cpu_seconds()
     task.freeze("backbone")
-    rows = {"text": list(texts), "label": list(labels)}
-    task.finetune(rows, epochs=HEAD_EPOCHS, batch_size=BATCH, learning_rate=1e-3, verbose="quiet")
+    data_rows = {"text": list(texts), "label": list(labels)}
+    task.finetune(data_rows, epochs=HEAD_EPOCHS, batch_size=BATCH, learning_rate=1e-3, verbose="quiet")
     report(examples=len(texts) * HEAD_EPOCHS, cpu=cpu_seconds() - began)
 
 
@@ -215,37 +185,10 @@ CONTENDERS = {
 }
 
 
-class Worker:
-    """A contender in a process of its own."""
-
-    def __init__(self, name: str, python: str, data: Path, minilm: Path) -> None:
-        command = [python, __file__, str(data), "--contender", name]
-        threads = {"OMP_NUM_THREADS": str(os.cpu_count())}
-        environment = {**os.environ, **threads, "MINILM": str(minilm), "TF_CPP_MIN_LOG_LEVEL": "3"}
-        self.name = name
-        self.turns: list[dict[str, float]] = []
-        self._process = subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-
-    def turn(self) -> dict[str, float]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write("go\n")
-        self._process.stdin.flush()
-        for line in self._process.stdout:
-            if line.startswith("REPORT "):
-                return json.loads(line.removeprefix("REPORT "))
-        raise RuntimeError(f"the contender {self.name!r} ended early; run it with --contender to see why")
-
-    def stop(self) -> None:
-        self._process.stdin.close()  # type: ignore[union-attr]
-        self._process.wait()
+def worker(name: str, python: str, data: Path, minilm: Path) -> Worker:
+    threads = {"OMP_NUM_THREADS": str(os.cpu_count())}
+    command = [python, __file__, str(data), "--contender", name]
+    return Worker(name, command, {**threads, "MINILM": str(minilm)})
 
 
 def compare(data: Path, torch_python: str | None, rounds: int) -> list[str]:
@@ -255,26 +198,15 @@ def compare(data: Path, torch_python: str | None, rounds: int) -> list[str]:
     pythons = {"kerasft": sys.executable, "model.fit, padded to 64": sys.executable}
     if torch_python:
         pythons["transformers Trainer"] = torch_python
-    workers = [Worker(name, python, data, minilm) for name, python in pythons.items()]
-    for turn in range(rounds + 1):
-        for worker in workers:
-            figures = worker.turn()
-            if turn:
-                worker.turns.append(figures)
-        print(f"round {turn} of {rounds}", file=sys.stderr)
-    for worker in workers:
-        worker.stop()
-    speeds = {w.name: [t["examples"] / t["cpu"] for t in w.turns] for w in workers}
+    workers = [worker(name, python, data, minilm) for name, python in pythons.items()]
+    speeds = race(workers, rounds, lambda line: print(line, file=sys.stderr))
     lines = ["| contender | examples per CPU-s (median; min to max) | kerasft against it |", "|---|---|---|"]
-    for name, values in speeds.items():
-        speedup = statistics.median(a / b for a, b in zip(speeds["kerasft"], values, strict=True))
-        span = f"{statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
-        lines.append(f"| {name} | {span} | {'-' if name == 'kerasft' else f'{speedup:.2f}x'} |")
+    lines += rows(speeds, "kerasft")
     heads = {}
     for name in ("kerasft, head only", "model.fit, head only"):
-        worker = Worker(name, sys.executable, data, minilm)
-        heads[name] = worker.turn()
-        worker.stop()
+        alone = worker(name, sys.executable, data, minilm)
+        heads[name] = alone.turn()
+        alone.stop()
     gain = heads["model.fit, head only"]["cpu"] / heads["kerasft, head only"]["cpu"]
     lines += [
         "",
@@ -299,7 +231,7 @@ def main() -> None:
     parser.add_argument("--contender", choices=CONTENDERS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.contender:
-        turns = Turns()
+        turns = Turns(STEPS_A_TURN)
         turns.wait()
         CONTENDERS[options.contender](options.data, turns)
         return

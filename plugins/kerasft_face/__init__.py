@@ -10,12 +10,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kerasft_face.config import FaceConfig
     from kerasft_face.data import pictures
+    from kerasft_face.drawn import cartoons
     from kerasft_face.freezing import FreezeD
     from kerasft_face.task import Face
 
-__all__ = ["Face", "FaceConfig", "FreezeD", "pictures"]
+__all__ = ["Face", "FaceConfig", "FreezeD", "cartoons", "pictures"]
 
-_HOMES = {"Face": "task", "FaceConfig": "config", "FreezeD": "freezing", "pictures": "data"}
+_HOMES = {
+    "Face": "task",
+    "FaceConfig": "config",
+    "FreezeD": "freezing",
+    "cartoons": "drawn",
+    "pictures": "data",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -18,6 +18,7 @@ from kerasft.errors import DataError, OrderError
 from kerasft_face import freezing
 from kerasft_face.config import FaceConfig
 from kerasft_face.data import pictures
+from kerasft_face.drawn import PREFIX, cartoons, from_address
 from kerasft_face.game import Game
 from kerasft_face.latents import latents
 from kerasft_face.networks import Discriminator, Generator
@@ -68,6 +69,8 @@ class Face(kerasft.Task):
         return tuple(fields)
 
     def open_data(self, data: Any) -> Any:
+        if isinstance(data, str) and data.startswith(PREFIX):
+            return from_address(data, resolution=self.config.resolution)
         if isinstance(data, (str, os.PathLike)) and (Path(data).is_dir() or Path(data).suffix == ".zip"):
             return pictures(data, resolution=self.config.resolution)
         return data
@@ -197,7 +200,7 @@ class Face(kerasft.Task):
     def example(self) -> dict[str, list[Any]]:
         count, random = 4, np.random.default_rng(0)
         rows: dict[str, list[Any]] = {
-            "picture": [_disc(self.config.resolution, hue) for hue in range(count)],
+            "picture": list(cartoons(count=count, resolution=self.config.resolution)),
             "seed": list(range(count)),
             "truncation": [0.0, 0.5, 0.7, 1.0],
             "z": list(random.standard_normal((count, self.config.network.z_dim)).astype(np.float32)),
@@ -206,11 +209,3 @@ class Face(kerasft.Task):
             names = self._labels or ("first", "second")
             rows["label"] = [names[i % len(names)] for i in range(count)]
         return rows
-
-
-def _disc(side: int, hue: int) -> np.ndarray:
-    """Returns a picture to try the task on: a bright disc on a dark ground."""
-    at = (np.arange(side) + 0.5) / side - 0.5
-    inside = (at[:, None] ** 2 + at**2 < 0.12)[..., None]
-    colours = np.array([[220, 180, 150], [140, 100, 80], [200, 120, 90], [240, 210, 190]])
-    return np.where(inside, colours[hue % 4], 40).astype(np.uint8)
