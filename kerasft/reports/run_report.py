@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kerasft.reports import about, results
 from kerasft.reports.facts import Facts
+from kerasft.reports.gallery import gallery
 from kerasft.reports.markup import join, page, tag
 from kerasft.reports.notes import Notes
 from kerasft.training.checkpoint import write_atomically
@@ -44,6 +45,7 @@ def write_run_report(task: Task, run: Run) -> Path:
             about.subtitle(facts),
             results.tiles(facts),
             results.curves(facts),
+            gallery(facts.folder),
             *(results.evaluation(name, noted) for name, noted in facts.notes.get("evaluations", {}).items()),
             results.balance(facts.notes.get("balance")),
             about.freezing(facts),

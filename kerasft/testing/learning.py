@@ -147,7 +147,9 @@ def check_metrics(subject: Subject) -> str:
             f"the metric {name!r} is {first[name]:.6g} on some rows, but {second[name]:.6g} on the same "
             "after reset_state(): make reset_state() zero all of its variables",
         )
-    given = [f"val_{name}" for name in ("loss", *first)]
+    with subject.doing("measure()"), subject.unchanged():
+        measured = task.measure(subject.examples, batch_size=_COUNT, progress=lambda done: None)
+    given = [f"val_{name}" for name in ("loss", *first, *measured)]
     require(
         task.monitor in given,
         f"monitor is {task.monitor!r}, but validation gives {', '.join(given)}: name one of these, the best "

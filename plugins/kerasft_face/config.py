@@ -84,6 +84,13 @@ class AdamConfig(Config):
     epsilon: float = pydantic.Field(1e-8, gt=0, description="Least size of a gradient.")
 
 
+class SamplesConfig(Config):
+    """Pictures in the run folder during training."""
+
+    count: int = pydantic.Field(36, ge=0, description="Faces in a picture; 0 writes no pictures.")
+    every: int = pydantic.Field(10, ge=1, description="Epochs from one picture to the next.")
+
+
 class FaceTraining(TrainingConfig):
     """Training settings with the defaults of StyleGAN2."""
 
@@ -120,6 +127,9 @@ class FaceConfig(TaskConfig):
     network: NetworkConfig = pydantic.Field(default_factory=NetworkConfig, description="Both networks.")
     game: GameConfig = pydantic.Field(default_factory=GameConfig, description="Losses and regularisers.")
     adam: AdamConfig = pydantic.Field(default_factory=AdamConfig, description="Of the optimizer adam.")
+    samples: SamplesConfig = pydantic.Field(
+        default_factory=SamplesConfig, description="Pictures in the run folder during training."
+    )
     training: FaceTraining = pydantic.Field(
         default_factory=FaceTraining, description="Optimizer, rates, batches, epochs."
     )

@@ -23,7 +23,9 @@ from kerasft_face.game import Game
 from kerasft_face.latents import latents
 from kerasft_face.networks import Discriminator, Generator
 from kerasft_face.networks.plan import Plan
+from kerasft_face.samples import Samples
 
+_SEEN = 36
 _LEARNED = "face.json"
 _TRUNCATION = "truncation must be between 0 (the average face) and 1 (no truncation)"
 
@@ -31,6 +33,9 @@ _TRUNCATION = "truncation must be between 0 (the average face) and 1 (no truncat
 @kerasft.register("face")
 class Face(kerasft.Task):
     """Faces like those of the training pictures, one for every seed.
+
+    Attributes:
+        seen: The first training pictures, uint8 `[pictures, side, side, 3]`, where they have one size.
 
     Example:
         >>> task = kerasft.create("face", resolution=16)
@@ -43,6 +48,7 @@ class Face(kerasft.Task):
     def __init__(self, **values: Any) -> None:
         super().__init__(**values)
         self._labels: tuple[str, ...] = self.config.labels or ()
+        self.seen: np.ndarray | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -62,6 +68,7 @@ class Face(kerasft.Task):
             Field(name="picture", kind="any", aliases=("image",)),
             Field(name="seed", kind="integer", request=True),
             Field(name="z", kind="any", request=True),
+            Field(name="w", kind="any", request=True),
             Field(name="truncation", kind="number", request=True, default=1.0),
         ]
         if self.config.conditional:
@@ -78,6 +85,9 @@ class Face(kerasft.Task):
     def adapt(self, source: Source) -> None:
         if len(source) < 2:
             raise DataError(f"{source.name} has one picture; give at least two, or there is nothing to vary")
+        first = source.take(np.arange(min(len(source), _SEEN)), ["picture"])["picture"]
+        sizes = {np.shape(picture) for picture in first}
+        self.seen = np.asarray(first, np.uint8) if len(sizes) == 1 else None  # the encoder names the odd one
         if self.config.conditional and not self._labels:
             self._labels = source.classes("label")
 
@@ -87,14 +97,18 @@ class Face(kerasft.Task):
     def load_assets(self, folder: Path) -> None:
         self._labels = tuple(json.loads((folder / _LEARNED).read_text(encoding="utf-8"))["labels"])
 
-    def build_model(self) -> dict[str, keras.Model]:
-        config, network = self.config, self.config.network
-        plan = Plan(
-            resolution=config.resolution,
+    @property
+    def _plan(self) -> Plan:
+        network = self.config.network
+        return Plan(
+            resolution=self.config.resolution,
             base=network.base,
             max_channels=network.max_channels,
             mixed_blocks=network.mixed_blocks,
         )
+
+    def build_model(self) -> dict[str, keras.Model]:
+        config, network, plan = self.config, self.config.network, self._plan
         generator = Generator(
             plan,
             z_dim=network.z_dim,
@@ -149,6 +163,12 @@ class Face(kerasft.Task):
         )
         return game.updates(make_optimizer)
 
+    def callbacks(self) -> list[keras.callbacks.Callback]:
+        samples = self.config.samples
+        if not samples.count:
+            return []
+        return [Samples(self, count=samples.count, every=samples.every)]
+
     def averaged(self) -> tuple[str, ...]:
         return ("generator",)
 
@@ -156,19 +176,25 @@ class Face(kerasft.Task):
         common = {"truncation": tf.TensorSpec([None], tf.float32)}
         if self.config.conditional:
             common["label"] = tf.TensorSpec([None], tf.string)
+        width = self.config.network.w_dim
+        styles = tf.TensorSpec([None, self._plan.styles, width], tf.float32)
         return {
             "serving_default": {"seed": tf.TensorSpec([None], tf.int64), **common},
             "synthesize_z": {"z": tf.TensorSpec([None, self.config.network.z_dim], tf.float32), **common},
+            "synthesize_w": {"w": styles},
         }
 
     def request(self, rows: dict[str, Any], *, signature: str) -> dict[str, Any]:
         inputs = super().request(rows, signature=signature)
-        for value in inputs["truncation"]:
+        for value in inputs.get("truncation", ()):
             if not 0.0 <= value <= 1.0:
                 raise DataError(f"{_TRUNCATION}, not {value:g}")
         return inputs
 
     def serve(self, inputs: dict[str, Any], *, signature: str) -> dict[str, Any]:
+        # One by one, because the last bits of a convolution depend on the size of its batch.
+        if signature == "synthesize_w":
+            return _answer(tf.map_fn(self._of_styles, inputs["w"], fn_output_signature=self._picture_spec))
         z = inputs["z"] if signature == "synthesize_z" else latents(inputs["seed"], self.config.network.z_dim)
         truncation = inputs["truncation"]
         inside = tf.reduce_all((truncation >= 0.0) & (truncation <= 1.0))
@@ -176,17 +202,22 @@ class Face(kerasft.Task):
             asked = [z, tf.identity(truncation)]
         if self.config.conditional:
             asked.append(self._one_hot(inputs["label"]))
-        side = self.config.resolution
-        # One by one, because the last bits of a convolution depend on the size of its batch.
-        image = tf.map_fn(
-            self._picture, tuple(asked), fn_output_signature=tf.TensorSpec([side, side, 3], tf.uint8)
-        )
-        encoded = tf.map_fn(tf.io.encode_png, image, fn_output_signature=tf.TensorSpec([], tf.string))
-        return {"image": image, "image_bytes": encoded}
+        w_spec = tf.TensorSpec([self.config.network.w_dim], tf.float32)
+        image, w = tf.map_fn(self._of_latents, tuple(asked), fn_output_signature=(self._picture_spec, w_spec))
+        return {**_answer(image), "w": w}
 
-    def _picture(self, asked: tuple[Any, ...]) -> tf.Tensor:
+    @property
+    def _picture_spec(self) -> tf.TensorSpec:
+        return tf.TensorSpec([self.config.resolution, self.config.resolution, 3], tf.uint8)
+
+    def _of_latents(self, asked: tuple[Any, ...]) -> tuple[tf.Tensor, tf.Tensor]:
         z, truncation, *label = (value[None] for value in asked)
-        made = self.models["generator"](z, *label or [None], truncation=truncation, training=False)[0]
+        generator = self.models["generator"]
+        w = generator.mapping.truncate(generator.mapping(z, *label or [None], training=False), truncation)
+        return self._of_styles(generator.broadcast(w)[0]), w[0]
+
+    def _of_styles(self, ws: Any) -> tf.Tensor:
+        made = self.models["generator"].synthesis(ws[None], training=False)[0]
         return tf.cast(tf.clip_by_value(tf.round((made + 1.0) * 127.5), 0.0, 255.0), tf.uint8)
 
     def _one_hot(self, label: Any) -> tf.Tensor:
@@ -199,13 +230,20 @@ class Face(kerasft.Task):
 
     def example(self) -> dict[str, list[Any]]:
         count, random = 4, np.random.default_rng(0)
+        w_shape = self._plan.styles, self.config.network.w_dim
         rows: dict[str, list[Any]] = {
             "picture": list(cartoons(count=count, resolution=self.config.resolution)),
             "seed": list(range(count)),
             "truncation": [0.0, 0.5, 0.7, 1.0],
             "z": list(random.standard_normal((count, self.config.network.z_dim)).astype(np.float32)),
+            "w": list(random.standard_normal((count, *w_shape)).astype(np.float32)),
         }
         if self.config.conditional:
             names = self._labels or ("first", "second")
             rows["label"] = [names[i % len(names)] for i in range(count)]
         return rows
+
+
+def _answer(image: tf.Tensor) -> dict[str, tf.Tensor]:
+    encoded = tf.map_fn(tf.io.encode_png, image, fn_output_signature=tf.TensorSpec([], tf.string))
+    return {"image": image, "image_bytes": encoded}

@@ -71,7 +71,7 @@ class Generator(keras.Model):
             w_dim, depth=depth, rate=mapping_rate, classes=classes, dtype=precise, name="mapping"
         )
         self.mapping.build((None, z_dim), (None, classes) if classes else None)
-        self.styles = 2 * len(self.plan.sides)
+        self.styles = self.plan.styles
         self.synthesis = _synthesis(self.plan, styles=self.styles, w_dim=w_dim, noise=noise)
         self.path_length = PathLength(path_decay, dtype=precise, name="path_length")
         self.path_length.build((None,))

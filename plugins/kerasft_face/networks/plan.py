@@ -35,6 +35,11 @@ class Plan:
         """The resolutions, 4 first."""
         return [2**power for power in range(2, self.resolution.bit_length())]
 
+    @property
+    def styles(self) -> int:
+        """How many styles a picture has: two for each resolution."""
+        return 2 * len(self.sides)
+
     def channels(self, side: int) -> int:
         """Returns the channels at a resolution."""
         return max(1, min(self.base // side, self.max_channels))
