@@ -77,6 +77,12 @@ def graph_ops(meta_graph: Any) -> set[str]:
     return ops - {function.signature.name for function in library}
 
 
+def count_nodes(meta_graph: Any) -> int:
+    """Returns how many nodes a graph and its function library have."""
+    graph = meta_graph.graph_def
+    return len(graph.node) + sum(len(function.node_def) for function in graph.library.function)
+
+
 def load_extensions_for(ops: set[str]) -> None:
     """Loads the extension packages that register some of `ops`.
 

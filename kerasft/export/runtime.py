@@ -17,6 +17,8 @@ from kerasft.export._capi import RuntimeFailure as RuntimeFailure
 from kerasft.serving import protos
 from kerasft.serving.tensors import as_array, dtype_name, dtype_of
 
+_SMALL_GRAPH = 500  # Nodes; a perceptron has some 150, a transformer of six layers some 3000.
+
 
 class Model:
     """A SavedModel in memory. `call` may be used from many threads at once.
@@ -48,8 +50,11 @@ class Model:
         self._load(threads)
 
     def _load(self, threads: int | None) -> None:
+        # To hand few operations to other threads costs more than it saves: -1 keeps them in the caller's.
+        in_caller = threads == 1 or op_registry.count_nodes(self.meta_graph) < _SMALL_GRAPH
         config = protos.ConfigProto(
-            intra_op_parallelism_threads=threads or 0, inter_op_parallelism_threads=threads or 0
+            intra_op_parallelism_threads=threads or 0,
+            inter_op_parallelism_threads=-1 if in_caller else threads or 0,
         )
         config.gpu_options.allow_growth = True
         content = config.SerializeToString()

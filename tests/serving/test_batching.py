@@ -157,6 +157,31 @@ def test_one_bad_request_does_not_spoil_the_batch() -> None:
     assert with_batcher(work) == [1, 2, 1, 1]
 
 
+def test_constants_are_shared_and_not_split() -> None:
+    class Names(Machine):
+        def run(self, feeds: Mapping[str, Any], fetches: Sequence[str]) -> list[Any]:
+            return [*super().run(feeds, fetches), np.array([b"a", b"b"], object)]
+
+    machine = Names()
+    batcher = Batcher(machine.run, options=BatchingOptions())
+
+    async def main() -> None:
+        machine.go.clear()
+        futures = [
+            batcher.submit(rows(*[1.0] * size), ("y", "names"), joinable=True, constants={"names"})
+            for size in (1, 2, 2)
+        ]
+        machine.go.set()
+        answers = await asyncio.gather(*futures)
+        assert [(y.tolist(), names.tolist()) for y, names in answers] == [
+            ([2.0] * size, [b"a", b"b"]) for size in (1, 2, 2)
+        ]
+
+    asyncio.run(main())
+    batcher.close()
+    assert sum(machine.sizes) == 5
+
+
 def test_requests_of_different_kinds_run_apart() -> None:
     async def work(batcher: Batcher, machine: Machine) -> None:
         first = await held(batcher, machine)

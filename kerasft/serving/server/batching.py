@@ -9,7 +9,7 @@ import dataclasses
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -82,6 +82,7 @@ class BatchingOptions:
 class _Job:
     feeds: Mapping[str, Array]
     fetches: Sequence[str]
+    constants: Collection[str]
     rows: int
     kind: Any  # What may run together has the same; None runs alone.
     deadline: float | None
@@ -127,6 +128,7 @@ class Batcher:
         fetches: Sequence[str],
         *,
         joinable: bool,
+        constants: Collection[str] = (),
         deadline: float | None = None,
     ) -> asyncio.Future[list[Array]]:
         """Queues a request. Call it in an event loop, always the same.
@@ -134,7 +136,8 @@ class Batcher:
         Args:
             feeds: An array for each tensor to feed.
             fetches: The tensors to compute.
-            joinable: Whether the first dimension of all of them counts independent rows.
+            joinable: Whether the first dimension of all of them counts independent rows, `constants` aside.
+            constants: Tensors that are the same whatever is fed.
             deadline: When the answer is no longer wanted, on the clock of `time.monotonic`.
 
         Returns:
@@ -153,6 +156,7 @@ class Batcher:
         job = _Job(
             feeds=feeds,
             fetches=fetches,
+            constants=constants,
             rows=rows,
             kind=kind,
             deadline=deadline,
@@ -203,13 +207,7 @@ class Batcher:
                     jobs = self._take()
                 kind = jobs[0].kind
                 self._running[kind] += 1
-            try:
-                self._answer(jobs)
-            finally:
-                with self._changed:
-                    self._running[kind] -= 1
-                    if not self._running[kind]:
-                        del self._running[kind]
+            self._answer(jobs)
 
     def _until_due(self) -> float | None:
         waits = [job.queued + self.options.timeout for job in self._queue if self._free(job.kind)]
@@ -254,9 +252,14 @@ class Batcher:
             self._queued_rows = sum(job.rows for job in self._queue)
 
     def _answer(self, jobs: list[_Job]) -> None:
-        began = time.monotonic()
+        kind, began = jobs[0].kind, time.monotonic()
         results = self._together(jobs)
-        self._observe([began - job.queued for job in jobs], time.monotonic() - began)
+        seconds = time.monotonic() - began
+        self._observe([began - job.queued for job in jobs], seconds)
+        with self._changed:
+            self._running[kind] -= 1
+            if not self._running[kind]:
+                del self._running[kind]
         _deliver(list(zip(jobs, results, strict=True)))
 
     def _together(self, jobs: list[_Job]) -> list[list[Array] | Exception]:
@@ -268,13 +271,14 @@ class Batcher:
             values = self._run(_joined(jobs, size), jobs[0].fetches)
         except Exception:
             return [self._single(job) for job in jobs]
-        if any(value.shape[:1] != (size,) for value in values):
+        by_row = [name not in jobs[0].constants for name in jobs[0].fetches]
+        if any(own and value.shape[:1] != (size,) for own, value in zip(by_row, values, strict=True)):
             self._alone.add(jobs[0].kind)
             return [self._single(job) for job in jobs]
         ends = np.cumsum([job.rows for job in jobs])
-        return [
-            [value[end - job.rows : end] for value in values] for job, end in zip(jobs, ends, strict=True)
-        ]
+        spans = [slice(end - job.rows, end) for job, end in zip(jobs, ends, strict=True)]
+        named = list(zip(by_row, values, strict=True))
+        return [[value[span] if own else value for own, value in named] for span in spans]
 
     def _single(self, job: _Job) -> list[Array] | Exception:
         try:

@@ -17,6 +17,7 @@ from kerasft.serving.errors import ServingError
 from kerasft.serving.server import examples, predict
 from kerasft.serving.server.batching import Batcher, BatchingOptions
 from kerasft.serving.server.calls import Array, Call
+from kerasft.serving.server.dependence import constant_tensors
 from kerasft.serving.server.metrics import Metrics
 
 _CODES = {code.value[0]: code.name for code in grpc.StatusCode}  # TensorFlow numbers them alike.
@@ -57,6 +58,7 @@ class Servable:
             for info in infos
             if _has_rows(info) and all(dim.size >= 0 for dim in info.tensor_shape.dim[1:])
         }
+        self._constants = frozenset(constant_tensors(model.meta_graph, [info.name for info in infos]))
         self._users = 0
         self._retired = False
         self._idle = threading.Condition()
@@ -105,8 +107,12 @@ class Servable:
         Raises:
             ServingError: With the code and message of TensorFlow Serving.
         """
-        joinable = self._row_inputs.issuperset(call.feeds) and self._row_outputs.issuperset(call.fetches)
-        values = await self._batcher.submit(call.feeds, call.fetches, joinable=joinable, deadline=deadline)
+        joinable = self._row_inputs.issuperset(call.feeds) and all(
+            name in self._row_outputs or name in self._constants for name in call.fetches
+        )
+        values = await self._batcher.submit(
+            call.feeds, call.fetches, joinable=joinable, constants=self._constants, deadline=deadline
+        )
         return call.finish(values)
 
     def take(self) -> bool:
