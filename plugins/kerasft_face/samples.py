@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ _STRIP = 8
 class Samples(keras.callbacks.Callback):
     """Writes PNGs into the folder `samples` of the run, and into TensorBoard.
 
-    `data.png` shows training pictures as the network sees them; after every n-th epoch `faces-00012.png` shows
+    `data.png` shows training pictures as the network sees them; after each n-th epoch `faces-00012.png` shows
     the faces of the seeds 0, 1, 2 and so on, and `between-00012.png` goes from face to face.
 
     Args:
@@ -118,9 +119,8 @@ def between(task: Face, seeds: Any, *, steps: int = _STRIP, truncation: float = 
     """
     ends = styles(task, seeds, truncation=truncation)
     shares = np.linspace(0.0, 1.0, steps, endpoint=False)[:, None]
-    return synthesize(
-        task, np.concatenate([a + shares * (b - a) for a, b in zip(ends, ends[1:], strict=False)])
-    )
+    ways = [a + shares * (b - a) for a, b in itertools.pairwise(ends)]
+    return synthesize(task, np.concatenate(ways))
 
 
 def grid(pictures: np.ndarray, *, columns: int | None = None) -> np.ndarray:
