@@ -14,11 +14,14 @@ def _random(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-def _upfirdn(x: np.ndarray, *, up: int, down: int, padding: tuple[int, int]) -> np.ndarray:
+def _upfirdn(
+    x: np.ndarray, *, up: int, down: int, padding: tuple[int, int], taps: tuple[float, ...] = FILTER
+) -> np.ndarray:
     """The filter on both axes, by scipy: its output begins where the filter touches the first pixel."""
     for axis in (1, 2):
-        full = signal.upfirdn(FILTER * up, x, up=up, axis=axis)
-        before, after = (pad - (len(FILTER) - 1) for pad in padding)
+        # Scipy turns the filter round.
+        full = signal.upfirdn(np.multiply(taps[::-1], up), x, up=up, axis=axis)
+        before, after = (pad - (len(taps) - 1) for pad in padding)
         # scipy inserts no zeros after the last pixel.
         after += up - 1
         widths = [(0, 0)] * x.ndim
@@ -44,6 +47,16 @@ def test_resampling_is_scipys_upfirdn(up, down, padding, side):
 
     found = resample(tf.constant(x), up=up, down=down, padding=padding)
 
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("side", [8, 70])
+@pytest.mark.parametrize(("up", "down", "padding"), [(2, 1, (3, 1)), (1, 2, (0, 0)), (1, 1, (2, 4))])
+def test_resampling_takes_any_filter(up, down, padding, side):
+    taps = (0.5, 0.25, -0.1, 0.2, 0.15)
+    x = _random(2, side, side, 1)
+    expected = _upfirdn(x.astype(np.float64), up=up, down=down, padding=padding, taps=taps)
+    found = resample(tf.constant(x), up=up, down=down, padding=padding, taps=taps)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 

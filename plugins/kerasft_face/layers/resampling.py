@@ -9,14 +9,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-FILTER = np.array([1.0, 3.0, 3.0, 1.0]) / 8.0
+FILTER = (0.125, 0.375, 0.375, 0.125)
 """The binomial filter of StyleGAN2, of either axis."""
 
 # Outputs of one product, at most: the matrix for a whole large picture would be nothing but zeros.
 _BLOCK = 64
 
 
-def resample(x: Any, *, up: int = 1, down: int = 1, padding: tuple[int, int]) -> Any:
+def resample(
+    x: Any, *, up: int = 1, down: int = 1, padding: tuple[int, int], taps: tuple[float, ...] = FILTER
+) -> Any:
     """Inserts zeros, pads, filters and keeps every n-th pixel, as `scipy.signal.upfirdn` on both axes.
 
     Args:
@@ -24,40 +26,49 @@ def resample(x: Any, *, up: int = 1, down: int = 1, padding: tuple[int, int]) ->
         up: Pixels for each pixel; the brightness is kept.
         down: Of so many pixels, the first is kept.
         padding: Zeros before and after, counted in pixels after the insertion.
+        taps: The filter of either axis; its sum is 1, and the first one meets the first pixel.
 
     Returns:
-        float `[batch, (height * up + padding - 4) // down + 1, ..., channels]`.
+        float `[batch, (height * up + padding - len(taps)) // down + 1, ..., channels]`.
 
     Example:
         >>> resample(tf.ones([1, 4, 4, 3]), up=2, padding=(2, 1)).shape
         TensorShape([1, 8, 8, 3])
     """
     height, width, channels = x.shape[1:]
-    x = _along(tf.reshape(x, [-1, height, width * channels]), up, down, padding)
+    x = _along(tf.reshape(x, [-1, height, width * channels]), up, down, padding, taps)
     height = x.shape[1]
-    x = _along(tf.reshape(x, [-1, width, channels]), up, down, padding)
+    x = _along(tf.reshape(x, [-1, width, channels]), up, down, padding, taps)
     return tf.reshape(x, [-1, height, x.shape[1], channels])
 
 
-def _along(x: Any, up: int, down: int, padding: tuple[int, int]) -> Any:
+def _along(x: Any, up: int, down: int, padding: tuple[int, int], taps: tuple[float, ...]) -> Any:
     """Resamples the second of three axes."""
     length, before = x.shape[1], padding[0]
-    outputs = (length * up + sum(padding) - len(FILTER)) // down + 1
+    outputs = (length * up + sum(padding) - len(taps)) // down + 1
     if outputs <= _BLOCK:
-        return tf.matmul(tf.constant(band(0, length, outputs, up, down, before), x.dtype), x)
+        return tf.matmul(tf.constant(band(0, length, outputs, up, down, before, taps), x.dtype), x)
     step, first = _BLOCK * down // up, -(before // up)
-    last = (len(FILTER) - 1 - before + (_BLOCK - 1) * down) // up
+    last = (len(taps) - 1 - before + (_BLOCK - 1) * down) // up
     size, blocks = last - first + 1, -(-outputs // _BLOCK)
     needed = (blocks - 1) * step + size
     x = tf.pad(x, [[0, 0], [-first, max(0, needed - length + first)], [0, 0]])
     windows = tf.stack([x[:, i * step : i * step + size] for i in range(blocks)], axis=1)
-    matrix = tf.constant(band(first, size, _BLOCK, up, down, before), x.dtype)
+    matrix = tf.constant(band(first, size, _BLOCK, up, down, before, taps), x.dtype)
     joined = tf.reshape(tf.matmul(matrix, windows), [-1, blocks * _BLOCK, x.shape[2]])
     return joined[:, :outputs]
 
 
 @functools.cache
-def band(first: int, inputs: int, outputs: int, up: int, down: int, before: int) -> np.ndarray:
+def band(
+    first: int,
+    inputs: int,
+    outputs: int,
+    up: int,
+    down: int,
+    before: int,
+    taps: tuple[float, ...] = FILTER,
+) -> np.ndarray:
     """Returns the matrix `[outputs, inputs]` of the filter.
 
     Args:
@@ -67,14 +78,15 @@ def band(first: int, inputs: int, outputs: int, up: int, down: int, before: int)
         up: As in `resample`.
         down: As in `resample`.
         before: Zeros before the picture.
+        taps: The filter.
 
     Example:
         >>> (band(0, 3, 2, 1, 2, 1) * 8).tolist()
         [[3.0, 3.0, 1.0], [0.0, 1.0, 3.0]]
     """
-    taps = (first + np.arange(inputs)) * up - np.arange(outputs)[:, None] * down + before
-    inside = (taps >= 0) & (taps < len(FILTER))
-    return np.where(inside, FILTER[np.clip(taps, 0, len(FILTER) - 1)] * up, 0.0)
+    tap = (first + np.arange(inputs)) * up - np.arange(outputs)[:, None] * down + before
+    inside = (tap >= 0) & (tap < len(taps))
+    return np.where(inside, np.array(taps)[np.clip(tap, 0, len(taps) - 1)] * up, 0.0)
 
 
 @keras.saving.register_keras_serializable(package="kerasft_face")
