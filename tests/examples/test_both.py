@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import multiprocessing
-import os
 import signal
 import sys
-from multiprocessing import forkserver
 
 import numpy as np
 import pytest
@@ -30,25 +27,6 @@ JUDGES = {"conditional-dcgan": "critic", "pix2pix": "discriminator"}
 
 
 @pytest.fixture(scope="module")
-def process():
-    """Runs `train` in a process that is forked from one with TensorFlow imported; gives its exit code."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tiny"])
-    with pytest.MonkeyPatch.context() as patch:
-        # The server looks for what it preloads before it is told our sys.path.
-        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-        forkserver.ensure_running()
-
-    def run(*arguments) -> int:
-        child = context.Process(target=train, args=arguments)
-        child.start()
-        child.join()
-        return child.exitcode
-
-    return run
-
-
-@pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """Trained tasks by name, each in a run folder."""
     folder = tmp_path_factory.mktemp("runs")
@@ -61,9 +39,9 @@ def test_it_keeps_every_promise(name):
     check_task(name, **CONFIGS[name], training={"batch_size": 2}).raise_if_failed()
 
 
-def test_killed_in_mid_epoch_it_ends_bit_for_bit(name, trained, process, tmp_path):
+def test_killed_in_mid_epoch_it_ends_bit_for_bit(name, trained, in_process, tmp_path):
     whole, broken = trained[name].run, str(tmp_path / "broken")
-    assert process(name, broken, 3) == -signal.SIGKILL
+    assert in_process(train, name, broken, 3) == -signal.SIGKILL
     assert Run(broken).checkpoints.steps() == [2]
     train(name, broken)
     expected, actual = (load(run.checkpoints.path(10)) for run in (whole, Run(broken)))
