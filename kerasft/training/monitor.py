@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 _FALLING = re.compile(
     r"(?<![a-z0-9])("
     r"loss|losses|error|errors|mse|mae|mape|msle|rmse|rmsle|logcosh|huber|hinge|poisson|entropy|crossentropy|"
-    r"divergence|kl|kld|nll|perplexity|ppl|brier|ece|eer|wer|cer|ter|fid|kid|false|distance|cost|regret"
+    r"divergence|kl|kld|nll|perplexity|ppl|brier|ece|eer|wer|cer|ter|fid|fidr|kid|false|distance|cost|regret"
     r")(?![a-z0-9])"
 )
 

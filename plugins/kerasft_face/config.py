@@ -84,6 +84,16 @@ class AdamConfig(Config):
     epsilon: float = pydantic.Field(1e-8, gt=0, description="Least size of a gradient.")
 
 
+class MetricsConfig(Config):
+    """What `evaluate` and validation measure."""
+
+    extractor: Literal["random:v1", "vgg16", "inception"] = pydantic.Field(
+        "random:v1",
+        description="Network that turns pictures into features; random:v1 needs no weights, and can mislead.",
+    )
+    samples: int = pydantic.Field(1000, ge=2, description="Faces to make.")
+
+
 class SamplesConfig(Config):
     """Pictures in the run folder during training."""
 
@@ -127,6 +137,9 @@ class FaceConfig(TaskConfig):
     network: NetworkConfig = pydantic.Field(default_factory=NetworkConfig, description="Both networks.")
     game: GameConfig = pydantic.Field(default_factory=GameConfig, description="Losses and regularisers.")
     adam: AdamConfig = pydantic.Field(default_factory=AdamConfig, description="Of the optimizer adam.")
+    metrics: MetricsConfig = pydantic.Field(
+        default_factory=MetricsConfig, description="What evaluate and validation measure."
+    )
     samples: SamplesConfig = pydantic.Field(
         default_factory=SamplesConfig, description="Pictures in the run folder during training."
     )

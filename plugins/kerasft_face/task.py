@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import kerasft
 from kerasft import Update
 from kerasft.data import Field, Source
 from kerasft.errors import DataError, OrderError
-from kerasft_face import freezing
+from kerasft.training.examples import Examples
+from kerasft_face import evaluation, freezing
 from kerasft_face.config import FaceConfig
 from kerasft_face.data import pictures
 from kerasft_face.drawn import PREFIX, cartoons, from_address
@@ -162,6 +164,16 @@ class Face(kerasft.Task):
             generator=self.models["generator"], discriminator=self.models["discriminator"], config=self.config
         )
         return game.updates(make_optimizer)
+
+    def measure(
+        self, examples: Examples, *, batch_size: int, progress: Callable[[int], None]
+    ) -> dict[str, float]:
+        return evaluation.measure(self, examples, progress=progress)
+
+    @property
+    def monitor(self) -> str:  # type: ignore[override]
+        """The relative Fréchet distance."""
+        return f"val_fidr_{evaluation.suffix(self.config.metrics.extractor)}"
 
     def callbacks(self) -> list[keras.callbacks.Callback]:
         samples = self.config.samples

@@ -1,0 +1,157 @@
+"""Distances: closed forms, and values of other implementations."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kerasft.errors import ConfigError
+from kerasft.metrics import (
+    Features,
+    extract,
+    extractor,
+    frechet,
+    frechet_relative,
+    kernel_distance,
+    nearest,
+    perceptual_path_length,
+    precision_recall,
+)
+from kerasft.metrics.extractors import resize
+
+# real and made: random features, float32 [60, 6] and [50, 6]; picture: random, uint8. frechet is by sqrtm of
+# scipy 1.17; kernel is `kernel_distance` of clean-fid 0.1.35 on the first 50 of both; the others are those of
+# prdc 0.2 with 5 neighbours; smaller and larger are clean-fid's bicubic resizer of Pillow, to 9 and to 40.
+PEERS = np.load(Path(__file__).with_name("fixtures") / "peers.npz")
+VALUES = json.loads(PEERS["values"].tobytes())
+REAL, MADE = (Features(PEERS[name], "any") for name in ("real", "made"))
+
+
+def test_the_frechet_distance_equals_scipy():
+    assert frechet(REAL, MADE) == pytest.approx(VALUES["frechet"], rel=1e-6)
+    assert frechet(REAL, REAL) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_the_frechet_distance_of_gaussians_has_a_closed_form():
+    # Points at +-a on each axis: their covariance is exactly diagonal, 2 a^2 / (count - 1).
+    scales = np.array([1.0, 2.0, 3.0]), np.array([2.0, 2.0, 1.0])
+    one, other = (np.concatenate([np.diag(scale), -np.diag(scale)]).astype("f") for scale in scales)
+    deviations = [np.sqrt(2.0 * np.square(scale) / 5.0) for scale in scales]
+    expected = np.square(deviations[0] - deviations[1]).sum() + 3 * 0.5**2
+    assert frechet(Features(one, "any"), Features(other + 0.5, "any")) == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_relative_distance_does_not_depend_on_the_scale_of_features():
+    scales = np.array([1e-3, 1.0, 10.0, 1e3, 1.0, 0.1], np.float32)
+    scaled = [Features(features.values * scales, "any") for features in (REAL, MADE)]
+    assert frechet_relative(*scaled) == pytest.approx(frechet_relative(REAL, MADE), rel=1e-4)
+    constant = [Features(np.c_[f.values, np.ones(len(f.values), "f")], "any") for f in (REAL, MADE)]
+    assert frechet_relative(*constant) == pytest.approx(frechet_relative(REAL, MADE), rel=1e-6)
+
+
+def test_fewer_pictures_than_features_are_no_trouble():
+    random = np.random.default_rng(0)
+    few = [Features(random.normal(size=(8, 40)).astype("f"), "any") for _ in range(2)]
+    assert frechet(few[0], few[0]) == pytest.approx(0.0, abs=1e-4)
+    assert frechet(*few) > 1.0
+
+
+def test_the_kernel_distance_equals_clean_fid():
+    first = Features(REAL.values[:50], "any")
+    assert kernel_distance(first, MADE, subsets=1, size=50) == pytest.approx(VALUES["kernel"], rel=1e-6)
+    assert kernel_distance(REAL, MADE, size=20) == kernel_distance(REAL, MADE, size=20)
+    assert kernel_distance(REAL, MADE, size=20) != kernel_distance(REAL, MADE, size=20, seed=1)
+
+
+def test_precision_and_its_kin_equal_prdc():
+    found = precision_recall(REAL, MADE)
+    assert found == pytest.approx({name: VALUES[name] for name in found}, abs=1e-12)
+
+
+def test_blocks_change_nothing(monkeypatch):
+    expected = precision_recall(REAL, MADE), nearest(REAL, MADE)
+    monkeypatch.setattr("kerasft.metrics.manifold._BLOCK", 7)
+    assert precision_recall(REAL, MADE) == expected[0]
+    np.testing.assert_array_equal(nearest(REAL, MADE)[0], expected[1][0])
+
+
+def test_the_nearest_real_picture_of_a_copy_is_its_original():
+    indices, distances = nearest(REAL, Features(REAL.values[[7, 3, 11]], "any"))
+    assert indices.tolist() == [7, 3, 11]
+    np.testing.assert_allclose(distances, 0.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("measure", [frechet, frechet_relative, kernel_distance, precision_recall, nearest])
+def test_features_of_two_extractors_are_not_compared(measure):
+    with pytest.raises(ConfigError, match=r"features of any cannot be compared with features of other"):
+        measure(REAL, Features(MADE.values, "other"))
+
+
+def test_too_few_pictures_are_one_sentence():
+    one = Features(REAL.values[:1], "any")
+    with pytest.raises(ConfigError, match=r"at least two pictures, not 1"):
+        frechet(one, MADE)
+    with pytest.raises(ConfigError, match=r"need more pictures than 1 real and 50 made ones"):
+        precision_recall(one, MADE)
+
+
+def test_resizing_is_that_of_clean_fid():
+    for side, name in ((9, "smaller"), (40, "larger")):
+        np.testing.assert_allclose(resize(PEERS["picture"][None], side)[0], PEERS[name], atol=1e-3)
+
+
+def test_random_features_never_change():
+    pictures = np.arange(2 * 16 * 16 * 3, dtype=np.uint8).reshape(2, 16, 16, 3)
+    random = extractor("random:v1")
+    assert random.identity == "random:v1@32-965dd7678abdb27e"
+    values = random(pictures)
+    np.testing.assert_allclose(
+        values[0, [0, 100, 300, 500]], [0.355154, 0.174037, -0.006045, 0.049799], rtol=1e-4
+    )
+
+
+def test_features_are_kept_under_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERASFT_HOME", str(tmp_path))
+    pictures, calls = PEERS["picture"][None].repeat(3, axis=0), []
+
+    def mean(batch):
+        calls.append(len(batch))
+        return batch.mean(axis=(1, 2))
+
+    own = extractor(mean)
+    first = extract(pictures, own, batch_size=2, cache=True)
+    again = extract(pictures, own, batch_size=2, cache=True)
+    assert calls == [2, 1]
+    np.testing.assert_array_equal(again.values, first.values)
+    extract(pictures[:2], own, cache=True)
+    assert calls == [2, 1, 2]
+
+
+def test_a_keras_model_is_an_extractor():
+    import keras
+
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)], name="own")
+    own = extractor(model)
+    assert own(PEERS["picture"][None]).shape == (1, 4)
+    before = own.identity
+    model.layers[0].kernel.assign_add(np.ones((3, 3, 3, 4)))
+    assert extractor(model).identity != before
+
+
+def test_an_unknown_extractor_is_one_sentence():
+    with pytest.raises(ConfigError, match=r"there is no 'resnet'; take random:v1, vgg16, inception"):
+        extractor("resnet")
+
+
+def test_path_length_of_a_linear_map():
+    def brighter(latents):
+        return np.round(latents[:, :1, None, None] * np.ones((1, 4, 4, 3))).astype(np.uint8)
+
+    own = extractor(lambda pictures: pictures[:, 0, 0, :1])
+    starts, ends = np.zeros((64, 2)), np.full((64, 2), 200.0)
+    # A step of a hundredth changes the features by 2, so by 200 a unit.
+    found = perceptual_path_length(brighter, starts, ends, extractor=own)
+    assert found == pytest.approx(200.0**2, rel=0.2)
