@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
@@ -16,13 +16,13 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper256": {
         "resolution": 256,
         "network": {**_PAPER, "base": 16_384, "group": 8},
-        "game": {"gamma": 1.0},
+        "game": {"gamma": 1.0, "augment": "ada"},
         "training": {**_AVERAGE, "batch_size": 64, "learning_rate": 2.5e-3},
     },
     "paper512": {
         "resolution": 512,
         "network": {**_PAPER, "base": 32_768, "group": 8},
-        "game": {"gamma": 0.5},
+        "game": {"gamma": 0.5, "augment": "ada"},
         "training": {**_AVERAGE, "batch_size": 64, "learning_rate": 2.5e-3},
     },
     "stylegan2": {
@@ -74,6 +74,25 @@ class GameConfig(Config):
     style_mixing: float = pydantic.Field(
         0.9, ge=0, le=1, description="Chance that a picture has the styles of two latents."
     )
+    augment: Literal["ada", "none"] | Annotated[float, pydantic.Field(ge=0, le=1)] = pydantic.Field(
+        "none", description="Augmentation of all that is judged: ada (adaptive), none, or a probability."
+    )
+    augment_kinds: Literal["b", "g", "c", "bg", "bc", "gc", "bgc"] = pydantic.Field(
+        "bgc", description="Of blitting, geometry and colour, what is augmented."
+    )
+    augment_target: float = pydantic.Field(
+        0.6, ge=-1, le=1, description="Mean sign of the scores of real pictures that ada aims at."
+    )
+    augment_kimg: float = pydantic.Field(
+        500.0, gt=0, description="Thousands of pictures in which ada can move the probability by 1."
+    )
+
+    @property
+    def controller(self) -> dict[str, Any]:
+        """The arguments of `Adaptive`."""
+        if isinstance(self.augment, float):
+            return {"start": self.augment, "kimg": None}
+        return {"target": self.augment_target, "kimg": self.augment_kimg}
 
 
 class AdamConfig(Config):
@@ -131,6 +150,7 @@ class FaceConfig(TaskConfig):
     )
     resolution: int = pydantic.Field(32, ge=8, le=1024, description="Side of the pictures, a power of two.")
     conditional: bool = pydantic.Field(False, description="Make faces of a class; the data then has labels.")
+    mirror: bool = pydantic.Field(False, description="Whether mirrored pictures count as real as well.")
     labels: tuple[str, ...] | None = pydantic.Field(
         None, description="The classes; null: those of the training data, sorted."
     )

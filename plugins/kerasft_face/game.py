@@ -56,23 +56,28 @@ class Game:
         is_adam = self._config.training.optimizer == "adam"
         return make_optimizer(**(self._config.adam.model_dump() if is_adam else {}))
 
-    def tell(self, batch: Batch) -> tf.Tensor:
-        """The discriminator's loss."""
-        real, label = _real(batch), batch.features.get("label")
-        fake = self._fake(tf.shape(real)[0], label)
-        return losses.discriminator_loss(self._discriminator(real, label), self._discriminator(fake, label))
+    def tell(self, batch: Batch) -> tf.Tensor | tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """The discriminator's loss, and what `metrics` of an augmented training measure."""
+        real, label = self._real(batch), batch.features.get("label")
+        fake = self._judge(self._fake(tf.shape(real)[0], label), label)
+        real = self._judge(real, label)
+        loss = losses.discriminator_loss(real, fake)
+        if self._discriminator.adaptive is None:
+            return loss
+        probability = self._discriminator.adaptive(real)
+        return loss, {"real_sign": tf.sign(real), "augment_probability": probability}
 
     def r1(self, batch: Batch) -> tf.Tensor:
         """The weighted gradient penalty."""
         label = batch.features.get("label")
-        penalty = losses.r1_penalty(lambda pictures: self._discriminator(pictures, label), _real(batch))
+        penalty = losses.r1_penalty(lambda pictures: self._judge(pictures, label), self._real(batch))
         return penalty * self._config.gamma
 
     def pass_for_real(self, batch: Batch) -> tf.Tensor:
         """The generator's loss."""
         label = batch.features.get("label")
         fake = self._fake(tf.shape(batch.features["picture"])[0], label)
-        return losses.generator_loss(self._discriminator(fake, label))
+        return losses.generator_loss(self._judge(fake, label))
 
     def path_length(self, batch: Batch) -> tf.Tensor:
         """Weighted path length regularisation on half a batch."""
@@ -89,7 +94,13 @@ class Game:
     def _fake(self, count: Any, label: Any) -> Any:
         return self._generator.synthesis(self._styles(count, label), training=True)
 
+    def _real(self, batch: Batch) -> tf.Tensor:
+        """Returns the pictures of a batch, -1 to 1."""
+        pictures = tf.cast(batch.features["picture"], tf.float32) / 127.5 - 1.0
+        return pictures if self._discriminator.mirror is None else self._discriminator.mirror(pictures)
 
-def _real(batch: Batch) -> tf.Tensor:
-    """Returns the pictures of a batch, -1 to 1."""
-    return tf.cast(batch.features["picture"], tf.float32) / 127.5 - 1.0
+    def _judge(self, pictures: Any, label: Any) -> Any:
+        judge = self._discriminator
+        if judge.augment is not None and judge.adaptive is not None:
+            pictures = judge.augment(pictures, p=judge.adaptive.probability)
+        return judge(pictures, label)

@@ -127,6 +127,9 @@ class Face(kerasft.Task):
             group=network.group,
             classes=len(self.labels),
             depth=network.mapping_depth,
+            augment="" if config.game.augment == "none" else config.game.augment_kinds,
+            adaptive=config.game.controller,
+            mirror=config.mirror,
             name="discriminator",
         )
         return {"generator": generator, "discriminator": discriminator}
@@ -174,6 +177,15 @@ class Face(kerasft.Task):
     def monitor(self) -> str:  # type: ignore[override]
         """The relative Fréchet distance."""
         return f"val_fidr_{evaluation.suffix(self.config.metrics.extractor)}"
+
+    def metrics(self) -> dict[str, keras.metrics.Metric]:
+        if self.config.game.augment == "none":
+            return {}
+        return {"real_sign": keras.metrics.Mean(), "augment_probability": keras.metrics.Mean()}
+
+    def update_metrics(self, metrics: Any, batch: Any, outputs: Any) -> None:
+        for name, metric in metrics.items():
+            metric.update_state(outputs[name])
 
     def callbacks(self) -> list[keras.callbacks.Callback]:
         samples = self.config.samples
