@@ -480,3 +480,66 @@ def test_random_states_go_on_from_where_they_were():
         np.testing.assert_array_equal(*first)
         np.testing.assert_array_equal(*second)
         assert (first[0].numpy() != second[0].numpy()).any()
+
+
+# ------------------------------------------------------------------------------------------------ In the task
+
+ADA = {"r1_every": 2, "path_every": 2, "augment": "ada", "augment_kimg": 0.1, "augment_target": 0.0}
+
+
+def variables_of(task):
+    return [variable.numpy() for model in task.models.values() for variable in model.variables]
+
+
+def test_a_training_with_ada_and_mirror_resumes_bit_for_bit_and_shows_its_probability(tiny, discs, tmp_path):
+    import kerasft
+
+    class Stop(Exception):
+        pass
+
+    def stop(batch, logs):
+        if batch == 3:
+            raise Stop
+
+    def train(run, **options):
+        task = kerasft.create("face", **{**tiny, "game": ADA, "mirror": True})
+        history = task.finetune(
+            discs(24, 8), run_dir=tmp_path / run, checkpoint_every=3, verbose="quiet", **options
+        ).history
+        return task, history
+
+    whole, history = train("whole")
+    assert {"augment_probability", "real_sign"} < set(history)
+    assert whole.models["discriminator"].adaptive.probability.numpy() > 0
+    with pytest.raises(Stop):
+        train("run", callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=stop)])
+    resumed, _ = train("run", resume="must")
+    for found, expected in zip(variables_of(resumed), variables_of(whole), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_the_task_keeps_a_fixed_probability(tiny, discs):
+    import kerasft
+
+    task = kerasft.create("face", **{**tiny, "game": {**tiny["game"], "augment": 0.25}})
+    history = task.finetune(discs(8, 8), verbose="quiet").history
+    assert history["augment_probability"] == [0.25, 0.25]
+
+
+def test_presets_of_the_paper_augment_and_a_wrong_word_is_one_sentence():
+    import kerasft
+    from kerasft.errors import ConfigError
+
+    augment = {
+        name: kerasft.create("face", preset=name).config.game.augment for name in ("micro", "paper256")
+    }
+    assert augment == {"micro": "none", "paper256": "ada"}
+    with pytest.raises(ConfigError, match=r"game\.augment"):
+        kerasft.create("face", game={"augment": "always"})
+
+
+def test_with_ada_it_keeps_the_promises(tiny):
+    from kerasft.testing import check_task
+
+    only = ["build", "groups", "loss", "gradients", "metrics", "freezing"]
+    check_task("face", **{**tiny, "game": ADA}, only=only).raise_if_failed()
