@@ -85,7 +85,7 @@ def main() -> None:
         answer = client.predict(text=list(QUESTIONS))
     table = Table("question", "intent", "score")
     for question, label, row in zip(QUESTIONS, answer["label"], answer["scores"], strict=True):
-        table.add_row(question, label.decode(), f"{row.max():.3f}")
+        table.add_row(question, label, f"{row.max():.3f}")
     console.print(table)
     console.print(f"done in {time.monotonic() - started:.0f} s; the report of the run: {run / 'report.html'}")
 

@@ -269,6 +269,13 @@ class Task:
             f"abstract: {type(self).__name__}.signatures() must name the inputs of serving_default"
         )
 
+    def calls(self) -> dict[str, str]:
+        """Returns what clients call the signatures, name to signature: "serving_default" is `predict`.
+
+        A client that knows the export's manifest offers them as `client.TASK.NAME(...)`.
+        """
+        return {"predict" if name == "serving_default" else name: name for name in self.signatures()}
+
     def example(self) -> dict[str, list[Any]]:
         """Returns a few raw rows, targets included: column to values."""
         raise NotImplementedError(f"abstract: {type(self).__name__}.example() must return a few raw rows")

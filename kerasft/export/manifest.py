@@ -51,8 +51,15 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         ExportError: If there is one that cannot be read.
     """
     path = folder / layout.MANIFEST
-    if not path.is_file():
-        return None
+    return read_file(path) if path.is_file() else None
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Returns the content of a manifest.
+
+    Raises:
+        ExportError: If it cannot be read.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

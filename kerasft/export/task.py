@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kerasft.export.batching import Batching, batch_in_graph
 from kerasft.export.report import ExportReport
-from kerasft.export.savedmodel import Example, export_savedmodel
+from kerasft.export.savedmodel import Example, export_savedmodel, input_specs
 
 if TYPE_CHECKING:
     from kerasft.task import Task
@@ -36,7 +37,12 @@ def export_task(
             signatures=signatures,
             target=target,
             examples=_examples(task),
-            manifest={"task": task.name, "config": task.dump_config(), "metrics": task.last_metrics},
+            manifest={
+                "task": task.name,
+                "config": task.dump_config(),
+                "metrics": task.last_metrics,
+                "calls": _calls(task, signatures),
+            },
             version=version,
             verify=verify,
         )
@@ -44,6 +50,24 @@ def export_task(
     card = model_card(task, name=target.name, run=task.run, outputs=outputs).encode(errors="replace")
     write_atomically(target / "README.md", lambda file: file.write(card))
     return report
+
+
+def _calls(task: Task, signatures: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the calls that clients offer by the task's own names: signature, inputs and outputs of each."""
+    return {
+        call: {
+            "signature": name,
+            "inputs": {key: _described(spec) for key, spec in input_specs(signatures[name]).items()},
+            "outputs": {key: _described(spec) for key, spec in signatures[name].structured_outputs.items()},
+        }
+        for call, name in task.calls().items()
+    }
+
+
+def _described(spec: Any) -> str:
+    rank = spec.shape.rank
+    sizes = "..." if rank is None else ",".join("?" if size is None else str(size) for size in spec.shape)
+    return f"{spec.dtype.name}[{sizes}]"
 
 
 def _examples(task: Task) -> list[Example]:

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _LONGEST = 200  # bytes that an example may spell out; more is the content of a file
-_OPTIONS = {"model", "signature", "version", "outputs", "timeout"}  # keywords of Client.predict itself
+# Keywords of Client.predict itself.
+_OPTIONS = {"label", "model", "output_filter", "signature", "timeout", "version"}
 
 
 def python_request(model: str, signature: str, inputs: Mapping[str, Sequence[Any]]) -> str:

@@ -172,8 +172,12 @@ def _plain(flat: np.ndarray[Any, Any], field: str) -> np.ndarray[Any, Any]:
     return flat
 
 
-def to_numpy(proto: Any) -> np.ndarray[Any, Any]:
+def to_numpy(proto: Any, *, content: memoryview | None = None) -> np.ndarray[Any, Any]:
     """Decodes a TensorProto, whichever of its fields holds the values.
+
+    Args:
+        proto: It.
+        content: Stands for its `tensor_content`, so that the array is a view of this memory.
 
     Returns:
         An array; strings are an object array of bytes. Arrays made from `tensor_content` are read-only views
@@ -190,11 +194,12 @@ def to_numpy(proto: Any) -> np.ndarray[Any, Any]:
     if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
         raise ValueError(f"its shape {list(shape)} is not fully known")
     count = math.prod(shape)
-    if proto.tensor_content and proto.dtype != STRING:
-        if len(proto.tensor_content) != count * dtype.itemsize:
-            raise ValueError(f"it has {len(proto.tensor_content)} bytes where its shape {list(shape)} needs "
+    packed = proto.tensor_content if content is None else content
+    if packed and proto.dtype != STRING:
+        if len(packed) != count * dtype.itemsize:
+            raise ValueError(f"it has {len(packed)} bytes where its shape {list(shape)} needs "
                              f"{count * dtype.itemsize}")  # fmt: skip
-        return np.frombuffer(proto.tensor_content, dtype).reshape(shape)
+        return np.frombuffer(packed, dtype).reshape(shape)
     return _filled(_decoder(proto.dtype)(getattr(proto, field), dtype), count).reshape(shape)
 
 

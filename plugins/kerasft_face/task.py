@@ -208,6 +208,9 @@ class Face(kerasft.Task):
             "synthesize_w": {"w": styles},
         }
 
+    def calls(self) -> dict[str, str]:
+        return {"generate": "serving_default", "synthesize_z": "synthesize_z"}
+
     def request(self, rows: dict[str, Any], *, signature: str) -> dict[str, Any]:
         inputs = super().request(rows, signature=signature)
         for value in inputs.get("truncation", ()):

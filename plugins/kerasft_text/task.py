@@ -149,6 +149,9 @@ class Text(kerasft.Task):
     def signatures(self) -> dict[str, dict[str, tf.TensorSpec]]:
         return {"serving_default": {"text": tf.TensorSpec([None], tf.string)}}
 
+    def calls(self) -> dict[str, str]:
+        return {self.kind.call: "serving_default"}
+
     def example(self) -> dict[str, list[Any]]:
         return self.kind.example()
 

@@ -348,7 +348,7 @@ class TestShipping:
         assert port is not None, first + process.communicate()[1]
         with Client(f"127.0.0.1:{port[1]}") as client:
             answer = client.predict(text=["superb film", "dull film"])
-        assert answer["label"].tolist() == [b"good", b"bad"]
+        assert answer["label"].tolist() == ["good", "bad"]
         assert answer["scores"] == pytest.approx(
             kerasft.load(run).predict(["superb film", "dull film"])["scores"]
         )

@@ -34,14 +34,14 @@ def test_predict_answers_with_numpy(client: Client) -> None:
     answer = client.predict(model="demo", x=[[1, 2, 3.0], [0, 0, 1]], text=["a", "käse"])
     assert answer.keys() == {"y", "echo", "length"}
     np.testing.assert_array_equal(answer["y"], np.array([[6, 6], [1, 1]], np.float32))
-    assert answer["echo"].tolist() == [b"a", "käse".encode()]
+    assert answer["echo"].tolist() == ["a", "käse"]
     assert (answer["length"].dtype, answer["length"].tolist()) == (np.int32, [1, 5])
 
 
 def test_options_choose_signature_version_and_outputs(client: Client) -> None:
     answer = client.predict({"image": np.ones((2, 4, 4, 3), np.float32)}, model="demo", signature="mean")
     assert answer["mean"].tolist() == [1.0, 1.0]
-    chosen = client.predict({"x": X, "text": ["a"]}, model="demo", version=20, outputs=["length"])
+    chosen = client.predict({"x": X, "text": ["a"]}, model="demo", version=20, output_filter=["length"])
     assert chosen.keys() == {"length"}
 
 
@@ -198,8 +198,8 @@ def test_defaults_of_a_signature_fill_in(model: Path, tmp_path: Path) -> None:
     signature = saved.meta_graphs[0].signature_def["serving_default"]
     signature.defaults["text"].CopyFrom(to_proto(["default"]))
     (folder / layout.GRAPH).write_bytes(saved.SerializeToString())
-    with Server(folder, grpc_port=0) as server, Client(server.address) as client:
-        assert client.predict(x=X)["echo"].tolist() == [b"default"]
+    with Server(folder, grpc_port=0) as server, Client(server.address, check=False) as client:
+        assert client.predict(x=X)["echo"].tolist() == ["default"]
         with pytest.raises(ServingError, match="Signature input alias: x"):
             client.predict(text=["a"])
 
@@ -213,7 +213,7 @@ def test_many_clients_at_once_get_their_own_answers(server: str) -> None:
                 for i in range(20):
                     answer = client.predict(model="demo", x=[[seed, i, 0.0]], text=[f"{seed} {i}"])
                     assert answer["y"].tolist() == [[seed + i] * 2]
-                    assert answer["echo"].tolist() == [f"{seed} {i}".encode()]
+                    assert answer["echo"].tolist() == [f"{seed} {i}"]
         except Exception as error:
             problems.append(error)
 
@@ -225,8 +225,8 @@ def test_many_clients_at_once_get_their_own_answers(server: str) -> None:
     assert not problems
 
 
-def test_client_errors_are_one_sentence_with_the_code(client: Client) -> None:
-    with pytest.raises(ServingError) as caught:
+def test_client_errors_are_one_sentence_with_the_code(server: str) -> None:
+    with Client(server, check=False) as client, pytest.raises(ServingError) as caught:
         client.predict(model="demo", x=[[1.0]], text=["a"])
     assert isinstance(caught.value, KerasftError)
     assert caught.value.code == "INVALID_ARGUMENT"
@@ -236,7 +236,9 @@ def test_client_errors_are_one_sentence_with_the_code(client: Client) -> None:
 
 
 def test_what_cannot_be_sent_is_named(client: Client) -> None:
-    with pytest.raises(ServingError, match="input 'x' cannot be sent: the nested lists have unequal lengths"):
+    with pytest.raises(
+        ServingError, match="input 'x' cannot be sent as float32.*: the nested lists have unequal"
+    ):
         client.predict(model="demo", x=[[1], [2, 3]], text=["a"])
     with pytest.raises(ServingError, match=f"version {2**70} cannot be sent: give an integer below"):
         client.predict(model="demo", version=2**70, x=X, text=["a"])

@@ -1,164 +1,81 @@
-"""Predict, model status and model metadata over gRPC."""
+"""The client that speaks gRPC and waits for its answers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from types import TracebackType
+from collections.abc import Sequence
+from os import PathLike
 from typing import Any
 
 import grpc
-import numpy as np
 
-from kerasft.serving import protos
-from kerasft.serving.errors import ServingError
-from kerasft.serving.tensors import describe_info, to_numpy, to_proto
-
-_UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
-_METHODS = {
-    "Predict": ("PredictionService", protos.PredictResponse),
-    "GetModelMetadata": ("PredictionService", protos.GetModelMetadataResponse),
-    "GetModelStatus": ("ModelService", protos.GetModelStatusResponse),
-}
+from kerasft.serving.client import channel
+from kerasft.serving.client.blocking import BlockingClient
+from kerasft.serving.client.channel import TLS
+from kerasft.serving.client.grpc_messages import FORMS, read
+from kerasft.serving.errors import CancelledError
 
 
-class Client:
-    """A connection to a server. Threads may share one.
+class Client(BlockingClient):
+    """A connection to one server, or to several that serve the same models. Threads may share one.
+
+    Calls are spread over the servers in turn. Where one is unavailable or too busy, a call is tried again,
+    after a pause that grows. Messages may have any size.
 
     Args:
-        target: `"host:port"`.
-        timeout: Seconds that a request may take.
+        addresses: `"host:port"`; several in a list are resolved once. A name of several machines stands for
+            them all.
+        model: Name of the model that is meant when a call names none.
+        timeout: Seconds that a call may take, retries and all.
+        tls: How to reach servers that encrypt; None for those that do not.
+        check: Whether to hold inputs against the signature before they are sent. False saves the first call's
+            question for the signatures; plain Python floats are sent as float32 then, and integers as int64.
+        attempts: How often a call is tried while servers are unavailable, 1 to 5.
+        backoff: Seconds before the second try, about; they double with each.
+        manifest: Folder of an export, or its manifest: adds the task's own calls, such as
+            `client.text.classify(["what a film"])`.
+
+    Raises:
+        ServingError: If an argument is wrong, or several addresses cannot be resolved.
 
     Example:
-        >>> with Client("localhost:8500") as client:                         # doctest: +SKIP
+        >>> with Client("localhost:8500", model="reviews") as client:        # doctest: +SKIP
         ...     client.predict(text=["what a film"])
-        {'label': array([b'positive'], dtype=object), 'scores': array([[0.01, 0.99]], dtype=float32)}
+        {'label': array(['positive'], dtype=object), 'scores': array([[0.01, 0.99]], dtype=float32)}
     """
 
-    def __init__(self, target: str, *, timeout: float = 60.0) -> None:
-        self.target = target
-        self.timeout = timeout
-        self._channel = grpc.insecure_channel(target, options=_UNLIMITED)
-        self._calls = {
-            method: self._channel.unary_unary(
-                f"/tensorflow.serving.{service}/{method}",
-                request_serializer=lambda request: request.SerializeToString(),
-                response_deserializer=response.FromString,
-            )
-            for method, (service, response) in _METHODS.items()
-        }
-
-    def predict(
+    def __init__(
         self,
-        inputs: Mapping[str, Any] | None = None,
-        /,
+        addresses: str | Sequence[str],
         *,
         model: str = "default",
-        signature: str = "serving_default",
-        version: int | None = None,
-        outputs: Sequence[str] = (),
-        timeout: float | None = None,
-        **named: Any,
-    ) -> dict[str, np.ndarray[Any, Any]]:
-        """Asks a model.
-
-        Args:
-            inputs: The inputs by name, for names that are no keywords or are taken by the options below.
-            model: The model's name on the server.
-            signature: Which of its signatures to call.
-            version: Which version; None takes the newest.
-            outputs: Which outputs to answer with; all of them when empty.
-            timeout: Seconds, in place of the client's.
-            **named: Inputs by name. Arrays keep their type; in plain Python values floats are sent as
-                float32, integers as int64, str as UTF-8.
-
-        Returns:
-            An array for each output; strings come as object arrays of bytes, numbers as read-only arrays.
-
-        Raises:
-            ServingError: If an input cannot be sent, the server cannot be reached, or it refuses the request.
-        """
-        request = protos.PredictRequest()
-        _set_model(request.model_spec, model, version)
-        request.model_spec.signature_name = signature
-        request.output_filter.extend(outputs)
-        for name, value in {**(inputs or {}), **named}.items():
-            try:
-                request.inputs[name].CopyFrom(to_proto(value))
-            except ValueError as error:
-                raise ServingError(
-                    f"input {name!r} cannot be sent: {error}", code="INVALID_ARGUMENT"
-                ) from error
-        response = self._call("Predict", request, timeout)
-        return {name: to_numpy(tensor) for name, tensor in sorted(response.outputs.items())}
-
-    def status(self, *, model: str = "default", version: int | None = None) -> dict[int, str]:
-        """Returns the state of each version that the server knows, such as `{3: "AVAILABLE"}`."""
-        request = protos.GetModelStatusRequest()
-        _set_model(request.model_spec, model, version)
-        found = self._call("GetModelStatus", request).model_version_status
-        states = protos.message("tensorflow.serving.ModelVersionStatus").DESCRIPTOR.enum_types_by_name[
-            "State"
-        ]
-        return {item.version: states.values_by_number[item.state].name for item in found}
-
-    def metadata(
-        self, *, model: str = "default", version: int | None = None
-    ) -> dict[str, dict[str, dict[str, str]]]:
-        """Returns the signatures: name -> `"inputs"`, `"outputs"` -> name -> type, like `"float32[?,3]"`."""
-        request = protos.GetModelMetadataRequest(metadata_field=["signature_def"])
-        _set_model(request.model_spec, model, version)
-        packed = self._call("GetModelMetadata", request).metadata["signature_def"].value
-        signatures = protos.SignatureDefMap.FromString(packed).signature_def
-        return {
-            name: {
-                side: {key: describe_info(info) for key, info in sorted(getattr(definition, side).items())}
-                for side in ("inputs", "outputs")
-            }
-            for name, definition in sorted(signatures.items())
-            if not name.startswith("__")
-        }
-
-    def _call(self, method: str, request: Any, timeout: float | None = None) -> Any:
-        seconds = self.timeout if timeout is None else timeout
-        try:
-            return self._calls[method](request, timeout=seconds)
-        except grpc.RpcError as error:
-            raise self._explained(error, seconds) from error
-        except ValueError as error:
-            raise ServingError(
-                f"the client of {self.target} is closed: make a new one", code="CANCELLED"
-            ) from error
-
-    def _explained(self, error: Any, seconds: float) -> ServingError:
-        code, details = error.code().name, " ".join((error.details() or "").split())
-        if code == "DEADLINE_EXCEEDED":
-            message = f"{self.target} did not answer within {seconds:g} s"
-        elif code == "UNAVAILABLE":
-            message = f"no server answers at {self.target}: start one, or check the address ({details})"
+        timeout: float = 30.0,
+        tls: TLS | None = None,
+        check: bool = True,
+        attempts: int = 4,
+        backoff: float = 0.1,
+        manifest: str | PathLike[str] | None = None,
+    ) -> None:
+        listed = channel.as_list(addresses)
+        super().__init__(", ".join(listed), model=model, timeout=timeout, check=check, manifest=manifest)
+        options = channel.options(listed, tls, attempts=attempts, backoff=backoff)
+        target = channel.target(listed)
+        if tls is None:
+            self._channel = grpc.insecure_channel(target, options=options)
         else:
-            message = f"{self.target} refused the request: {details}"
-        return ServingError(f"{message} [{code}]", code=code, details=details)
+            self._channel = grpc.secure_channel(target, channel.credentials(tls), options=options)
+        self._methods = {kind: self._channel.unary_unary(form.path) for kind, form in FORMS.items()}
+
+    def _ask(self, ask: Any, end: float, allowed: float) -> Any:
+        request = FORMS[type(ask)].write(ask)
+        try:
+            response = self._methods[type(ask)](request, timeout=self._left(end, allowed))
+        except grpc.RpcError as error:
+            raise channel.failure(self.where, error.code().name, error.details(), timeout=allowed) from error
+        except ValueError as error:  # another thread has closed the channel
+            raise CancelledError(f"the client of {self.where} was closed under the call") from error
+        return read(ask, response, where=self.where)
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Closes the connection; calls under way are cancelled."""
+        super().close()
         self._channel.close()
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-def _set_model(spec: Any, name: str, version: int | None) -> None:
-    spec.name = name
-    if version is None:
-        return
-    try:
-        spec.version.value = version
-    except (TypeError, ValueError) as error:
-        raise ServingError(
-            f"the version {version!r} cannot be sent: give an integer below 2**63", code="INVALID_ARGUMENT"
-        ) from error

@@ -51,10 +51,12 @@ class Kind:
         config: of the task.
 
     Attributes:
+        call: what clients call asking for it.
         names: the labels or entity types; None until they are known.
     """
 
     monitor: ClassVar[str] = "val_loss"
+    call: ClassVar[str]
 
     def __init__(self, config: TextConfig):
         self.config = config

@@ -19,6 +19,7 @@ class Classification(Kind):
     """Signature: text string [n] -> label string [n], scores float32 [n, labels], labels string [labels]."""
 
     monitor = "val_accuracy"
+    call = "classify"
 
     def fields(self) -> tuple[Field, ...]:
         return (TEXT, Field(name="label", kind="label", target=True, classes=self.names))

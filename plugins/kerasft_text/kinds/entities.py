@@ -41,6 +41,7 @@ class Entities(Kind):
     """
 
     monitor = "val_span_f1"
+    call = "extract"
 
     def __init__(self, config: TextConfig):
         super().__init__(config)

@@ -23,6 +23,7 @@ class MultiLabel(Kind):
     """
 
     monitor = "val_micro_f1"
+    call = "classify"
 
     def fields(self) -> tuple[Field, ...]:
         return (TEXT, Field(name="labels", kind="labels", target=True, classes=self.names))

@@ -23,6 +23,7 @@ class Regression(Kind):
     """
 
     monitor = "val_loss"
+    call = "score"
 
     def __init__(self, config: TextConfig):
         super().__init__(config)
