@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from kerasft.cli import deploying, serving, shipping, tasks, training, using, weights
+from kerasft.cli import deploying, remote, serving, shipping, tasks, training, using, weights
 
 app = typer.Typer(
     help="Fine-tune any Keras model and serve it with TensorFlow Serving.",
@@ -33,6 +33,7 @@ app.command("predict")(using.predict)
 app.command("export")(shipping.export)
 app.command("verify")(shipping.verify)
 app.command("serve")(serving.serve)
+app.command("ask")(remote.ask)
 app.command("deploy")(deploying.deploy)
 app.command("check")(tasks.check)
 app.command("new")(tasks.new)

@@ -341,7 +341,7 @@ class TestShipping:
         assert {check["name"] for check in found["checks"] if check["ok"] is False} >= {"checksums"}
         assert "FAILED" in cli("verify", broken, code=1).out
 
-    def test_serve_answers_and_stops_politely(self, spawn, exported, run) -> None:
+    def test_serve_answers_and_stops_politely(self, cli, spawn, exported, run) -> None:
         process = spawn("serve", exported, "--grpc-port", 0)
         first = process.stdout.readline()
         port = re.search(r"127\.0\.0\.1:(\d+)", first)
@@ -349,6 +349,13 @@ class TestShipping:
         with Client(f"127.0.0.1:{port[1]}") as client:
             answer = client.predict(text=["superb film", "dull film"])
         assert answer["label"].tolist() == ["good", "bad"]
+        place = f"127.0.0.1:{port[1]}"
+        asked = cli("ask", place, "default", "--text", "superb film", "--text", "dull film").out
+        assert [json.loads(line)["label"] for line in asked.splitlines()] == ["good", "bad"]
+        one = cli("ask", place, "default", "--input", "text=dull film").json
+        assert one["label"] == "bad"
+        wrong = cli("ask", place, "elsewhere", "--text", "a", code=2)
+        assert "Servable not found for request: Latest(elsewhere)" in sentence(wrong)
         assert answer["scores"] == pytest.approx(
             kerasft.load(run).predict(["superb film", "dull film"])["scores"]
         )

@@ -1,4 +1,4 @@
-"""The clients against the server of this package, over gRPC, asyncio and REST: the same calls, the same answers."""
+"""The clients against the embedded server: gRPC and REST, waiting and asynchronous."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import io
 import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -259,7 +259,7 @@ class TestModels:
         assert client.wait_ready(5) == 20
         assert client.wait_ready(5, version=3) == 3
         with pytest.raises(
-            clients.DeadlineExceededError, match="'m' was not ready in time: .*any versions of"
+            clients.DeadlineExceededError, match=r"'m' was not ready in time: .*any versions of"
         ):
             client.wait_ready(0.2, model="m")
 
@@ -323,7 +323,7 @@ def test_a_closed_client_says_so(both: Server) -> None:
 
 
 class TestTask:
-    MANIFEST = {
+    MANIFEST: ClassVar[dict] = {
         "format": 1,
         "task": "echoing",
         "files": {},

@@ -263,12 +263,21 @@ def page_of(server: Server, path: str = PATH) -> dict[str, float]:
     }
 
 
+def wrong_request(address: str) -> None:
+    """Sends an input that the model does not have, which the client would refuse by itself."""
+    request = protos.PredictRequest()
+    request.model_spec.name = "default"
+    request.inputs["z"].CopyFrom(to_proto([1.0]))
+    with grpc.insecure_channel(address) as channel:
+        channel.unary_unary("/tensorflow.serving.PredictionService/Predict")(request.SerializeToString())
+
+
 def test_metrics_have_tensorflow_servings_names(judge: Path) -> None:
     with Server(judge, grpc_port=0, rest_port=0) as server:
         with Client(server.address) as client:
             client.predict(x=[1.0])
-            with pytest.raises(ServingError):
-                client.predict(z=[1.0])
+            with pytest.raises(grpc.RpcError):
+                wrong_request(server.address)
             with pytest.raises(ServingError):
                 client.predict(model="elsewhere", x=[1.0])
         assert server.rest_address is not None

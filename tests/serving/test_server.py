@@ -237,7 +237,7 @@ def test_client_errors_are_one_sentence_with_the_code(server: str) -> None:
 
 def test_what_cannot_be_sent_is_named(client: Client) -> None:
     with pytest.raises(
-        ServingError, match="input 'x' cannot be sent as float32.*: the nested lists have unequal"
+        ServingError, match=r"input 'x' cannot be sent as float32.*: the nested lists have unequal"
     ):
         client.predict(model="demo", x=[[1], [2, 3]], text=["a"])
     with pytest.raises(ServingError, match=f"version {2**70} cannot be sent: give an integer below"):
