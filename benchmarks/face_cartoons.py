@@ -3,8 +3,8 @@
     taskset -c 0 python benchmarks/face_cartoons.py [--extractor NAME] [--out FILE.md] [--picture FILE.png]
 
 The preset micro learns people (2,000 pictures of 32x32) in 1,500 steps. Then aliens (100 pictures) are
-learned in 200 steps, once from that run and once from nothing, with three seeds. Distances are between 1,000 made
-faces and 2,000 drawn ones that training did not see.
+learned in 200 steps, once from that run and once from nothing, with three seeds. Distances are between 1,000
+made faces and 2,000 drawn ones that training did not see.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import logging
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from os import PathLike
 from pathlib import Path
@@ -29,6 +30,7 @@ from kerasft.serving.server.tls import Tls
 DEFAULT_MESSAGE_BYTES = 256 * 2**20
 DEFAULT_CONCURRENCY = 1024
 
+_SIGNAL_SECONDS = 0.2
 _log = logging.getLogger("kerasft.serving")
 
 
@@ -255,10 +257,10 @@ def serve(
     Raises:
         KerasftError: If a model or the port cannot be had.
     """
-    stopping = threading.Event()
+    received: list[int] = []
 
-    def stop(_: int, __: FrameType | None) -> None:
-        stopping.set()
+    def stop(number: int, _: FrameType | None) -> None:
+        received.append(number)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -271,7 +273,9 @@ def serve(
             print(f"serving {what} at {server.address} (gRPC){rest}; stop with Ctrl-C", flush=True)
             if on_ready is not None:
                 on_ready(server.address)
-            stopping.wait()
+            # No Event: a handler that takes a lock which the thread that it interrupts holds would wait for ever.
+            while not received:
+                time.sleep(_SIGNAL_SECONDS)
             _log.info("the server drains: it ends the requests under way")
         finally:
             server.stop()
