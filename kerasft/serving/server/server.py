@@ -273,7 +273,7 @@ def serve(
             print(f"serving {what} at {server.address} (gRPC){rest}; stop with Ctrl-C", flush=True)
             if on_ready is not None:
                 on_ready(server.address)
-            # No Event: a handler that takes a lock which the thread that it interrupts holds would wait for ever.
+            # No Event: a handler that takes a lock held by the thread it interrupts would wait for ever.
             while not received:
                 time.sleep(_SIGNAL_SECONDS)
             _log.info("the server drains: it ends the requests under way")
