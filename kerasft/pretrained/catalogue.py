@@ -48,6 +48,11 @@ class Entry:
     unpacked_megabytes: float = 0.0
 
     @property
+    def is_runtime(self) -> bool:
+        """Whether these are libraries for a platform, not weights."""
+        return bool(self.platform)
+
+    @property
     def requirement(self) -> str:
         """What pip is asked for, for example ``some-model==1.0``."""
         return f"{self.distribution}=={self.version}"

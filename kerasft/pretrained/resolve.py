@@ -75,7 +75,8 @@ def resolve(
     if os.sep in name or name.startswith("~"):
         raise PretrainedError(f"there is no folder {folder}")
     presets = _keras_hub_presets()
-    names = catalogue.CATALOGUE if suggest is None else suggest
+    weights = (name for name, entry in catalogue.CATALOGUE.items() if not entry.is_runtime)
+    names = weights if suggest is None else suggest
     if name in presets:
         return _from_kaggle(presets[name], asked_as=name)
     raise PretrainedError(

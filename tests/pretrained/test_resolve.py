@@ -140,5 +140,5 @@ def test_unknown_names_know_the_presets() -> None:
     pytest.importorskip("keras_hub")
     with pytest.raises(PretrainedError, match='did you mean "bert_tiny_en_uncased"'):
         resolve("bert_tiny_en_uncasd")
-    with pytest.raises(PretrainedError, match=r"minilm, smollm2, or one of \d+ KerasHub presets"):
+    with pytest.raises(PretrainedError, match=r"minilm, smollm2, vgg16, or one of \d+ KerasHub presets"):
         resolve("xyzzy")
