@@ -84,7 +84,7 @@ def _frechet(one: np.ndarray, other: np.ndarray) -> float:
     root = (vectors * np.sqrt(values.clip(0.0))) @ vectors.T
     product = np.linalg.eigvalsh(root @ second @ root).clip(0.0)
     spread = np.trace(first) + np.trace(second) - 2.0 * np.sqrt(product).sum()
-    return float(difference @ difference + spread)
+    return max(0.0, float(difference @ difference + spread))
 
 
 def _enough(features: Features) -> np.ndarray:

@@ -23,10 +23,20 @@ class Extractor:
         call: From float32 `[batch, size, size, 3]`, 0 to 255, to `[batch, features]`.
         size: Side that pictures are resized to; None leaves them.
         digest: Hash of the weights.
+        lasting: Whether name and digest mean the same in another process, so that features can be kept.
     """
 
-    def __init__(self, *, name: str, call: Callable[[Any], Any], size: int | None, digest: str) -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        call: Callable[[Any], Any],
+        size: int | None,
+        digest: str,
+        lasting: bool = True,
+    ) -> None:
         self.name = name
+        self.lasting = lasting
         self.digest = digest
         self._call = call
         self._size = size
@@ -50,7 +60,7 @@ def extractor(source: str | keras.Model | Callable[[Any], Any]) -> Extractor:
             (the last pooling of `keras.applications.InceptionV3` at 299x299, which is not the Inception of
             published FIDs), "random:v1" (fixed random convolutions at 32x32: quick, needs no weights, and can
             mislead), a Keras model with one input and one output (pictures from 0 to 255; averaged over
-            height and width), or a function with a name.
+            height and width), or a function, whose features cannot be kept.
 
     Raises:
         ConfigError: There is no such extractor.
@@ -67,7 +77,7 @@ def extractor(source: str | keras.Model | Callable[[Any], Any]) -> Extractor:
         )
     if callable(source):
         name = getattr(source, "__qualname__", type(source).__qualname__)
-        return Extractor(name=name, call=source, size=None, digest="function")
+        return Extractor(name=name, call=source, size=None, digest=f"{id(source):x}", lasting=False)
     if source == "random:v1":
         return _random_v1()
     if source == "vgg16":
@@ -149,7 +159,7 @@ def _inception() -> Extractor:
         ) from error
     pooled = _pooled(model)
     return Extractor(
-        name="inception_keras",
+        name="inception",
         call=lambda pictures: pooled(pictures / 127.5 - 1.0),
         size=299,
         digest=_digest(model.get_weights()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasft.errors import ConfigError
+from kerasft.errors import ConfigError, TrainingError
 from kerasft.metrics.extractors import Extractor
 from kerasft.pretrained.cache import home
 from kerasft.training.checkpoint import load, save
@@ -46,13 +47,19 @@ def extract(
         progress: Called with the number of pictures done.
 
     Raises:
-        ConfigError: There is no picture.
+        ConfigError: There is no picture, or the features cannot be kept.
     """
     if len(pictures) == 0:
         raise ConfigError("there is no picture to extract features from")
+    if cache and not extractor.lasting:
+        raise ConfigError(
+            f"features of {extractor.name} cannot be kept, since nothing tells the function from another of "
+            "its name: leave out cache, or make an Extractor with a digest"
+        )
     path = _cached(pictures, extractor) if cache else None
     if path is not None and path.is_file():
-        return Features(load(path).arrays["values"], extractor.identity)
+        with contextlib.suppress(TrainingError):  # a broken file is written anew
+            return Features(load(path).arrays["values"], extractor.identity)
     parts = []
     for start in range(0, len(pictures), batch_size):
         parts.append(extractor(pictures[start : start + batch_size]))

@@ -10,6 +10,7 @@ import pytest
 
 from kerasft.errors import ConfigError
 from kerasft.metrics import (
+    Extractor,
     Features,
     extract,
     extractor,
@@ -121,13 +122,26 @@ def test_features_are_kept_under_the_home_folder(tmp_path, monkeypatch):
         calls.append(len(batch))
         return batch.mean(axis=(1, 2))
 
-    own = extractor(mean)
+    own = Extractor(name="mean", call=mean, size=None, digest="1")
     first = extract(pictures, own, batch_size=2, cache=True)
     again = extract(pictures, own, batch_size=2, cache=True)
     assert calls == [2, 1]
     np.testing.assert_array_equal(again.values, first.values)
     extract(pictures[:2], own, cache=True)
     assert calls == [2, 1, 2]
+    for path in (tmp_path / "features").iterdir():
+        path.write_bytes(path.read_bytes()[:50])
+    np.testing.assert_array_equal(extract(pictures, own, cache=True).values, first.values)
+    assert calls == [2, 1, 2, 3]
+
+
+def test_functions_of_one_name_are_told_apart_and_not_kept():
+    one, other = (extractor(function) for function in (lambda x: x.mean((1, 2)), lambda x: x.max((1, 2))))
+    pictures = PEERS["picture"][None]
+    with pytest.raises(ConfigError, match=r"cannot be compared"):
+        nearest(extract(pictures, one), extract(pictures, other))
+    with pytest.raises(ConfigError, match=r"cannot be kept"):
+        extract(pictures, one, cache=True)
 
 
 def test_a_keras_model_is_an_extractor():
