@@ -15,7 +15,7 @@ def deploy(
     kind: Annotated[str, typer.Option("--for", metavar="compose|kubernetes|kserve", help="What runs them.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write.")] = Path("deploy"),
     name: Annotated[str, typer.Option("--name", help="Name of the server.")] = "tensorflow-serving",
-    replicas: Annotated[int, typer.Option("--replicas", min=1, help="Servers at least.")] = 2,
+    replicas: Annotated[int, typer.Option("--replicas", min=1, help="Least number; compose has one.")] = 2,
     cpus: Annotated[int, typer.Option("--cpus", min=1, help="Cores of a server.")] = 2,
     memory: Annotated[int, typer.Option("--memory", min=1, metavar="MB", help="Memory of a server.")] = 4096,
     batch: Annotated[

@@ -39,11 +39,7 @@ def ask(
         known = client.signature(signature, version=version)
         values: dict[str, Any] = _values(inputs, known) if inputs else {_only(known): text}
         answers = client.predict(values, signature=signature, version=version)
-    rows = len(next(iter(values.values())))
-    per_row = [name for name, array in answers.items() if array.ndim and len(array) == rows]
-    if "row_splits" in answers:
-        per_row = list(answers)
-    print_lines(as_line(row) for row in split_rows(answers, per_row))
+    print_lines(as_line(row) for row in split_rows(answers, _by_row(known)))
 
 
 def _values(items: list[str], signature: Signature) -> dict[str, list[Any]]:
@@ -66,6 +62,11 @@ def _values(items: list[str], signature: Signature) -> dict[str, list[Any]]:
         return {name: [converter(fields[name])(value) for value in values] for name, values in found.items()}
     except BadValue as error:
         raise ConfigError(f"--input: a value {error.problem}; {error.remedy}") from None
+
+
+def _by_row(signature: Signature) -> list[str]:
+    """Returns the outputs whose first dimension is free; the others stand once for all rows."""
+    return [name for name, tensor in signature.outputs.items() if tensor.shape and tensor.shape[0] is None]
 
 
 def _only(signature: Signature) -> str:

@@ -47,7 +47,7 @@ def extract(
         progress: Called with the number of pictures done.
 
     Raises:
-        ConfigError: There is no picture, or the features cannot be kept.
+        ConfigError: There is no picture, or the features are not finite or cannot be kept.
     """
     if len(pictures) == 0:
         raise ConfigError("there is no picture to extract features from")
@@ -65,6 +65,8 @@ def extract(
         parts.append(extractor(pictures[start : start + batch_size]))
         progress(min(start + batch_size, len(pictures)))
     values = np.concatenate(parts)
+    if not np.isfinite(values).all():
+        raise ConfigError(f"features of {extractor.name} are NaN or infinite: they cannot be compared")
     if path is not None:
         save(path, {"values": values}, {"extractor": extractor.identity})
     return Features(values, extractor.identity)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable
@@ -41,7 +42,13 @@ def suffix(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", name.lower())
 
 
-def measure(task: Face, examples: Examples, *, progress: Callable[[int], None]) -> dict[str, float]:
+# Every validation of a training asks for the same one.
+_network = functools.lru_cache(maxsize=1)(extractor)
+
+
+def measure(
+    task: Face, examples: Examples, *, batch_size: int, progress: Callable[[int], None]
+) -> dict[str, float]:
     """Compares made pictures with those of data.
 
     Each measurement is a line in `measures.jsonl` of the run, with the extractor, the hash of its weights,
@@ -50,15 +57,28 @@ def measure(task: Face, examples: Examples, *, progress: Callable[[int], None]) 
     Args:
         task: With trained models; as many faces are made as `metrics.samples` says, of the seeds 0, 1, 2 ...
         examples: The pictures of the data.
-        progress: Called with the number of pictures done.
+        batch_size: Pictures that go through the extractor at once.
+        progress: Called with how many of the examples are done, were the made faces half of the work.
 
     Returns:
         "fid", "fidr" (see `kerasft.metrics.frechet_relative`), "kid", precision, recall, density and
         coverage, each with the name of the extractor behind it.
     """
-    network = extractor(task.config.metrics.extractor)
-    real = extract(_pictures(examples), network, cache=True, progress=progress)
-    made = extract(faces(task, range(task.config.metrics.samples)), network)
+    network, count = _network(task.config.metrics.extractor), task.config.metrics.samples
+    half = len(examples) // 2
+    real = extract(
+        _pictures(examples),
+        network,
+        batch_size=batch_size,
+        cache=True,
+        progress=lambda done: progress(done // 2),
+    )
+    parts = []
+    for start in range(0, count, batch_size):
+        end = min(start + batch_size, count)
+        parts.append(network(faces(task, range(start, end))))
+        progress(half + (len(examples) - half) * end // count)
+    made = Features(np.concatenate(parts), network.identity)
     values = {
         "fid": frechet(real, made),
         "fidr": frechet_relative(real, made),

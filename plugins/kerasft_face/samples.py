@@ -60,7 +60,7 @@ class Samples(keras.callbacks.Callback):
 
 
 def faces(task: Face, seeds: Any, *, truncation: float = 1.0) -> np.ndarray:
-    """Returns the faces of seeds, uint8 `[seeds, side, side, 3]`, of each class in turn if there are classes.
+    """Returns the faces of seeds, uint8 `[seeds, side, side, 3]`; with classes, theirs in turn.
 
     Args:
         task: A built task.
@@ -69,7 +69,7 @@ def faces(task: Face, seeds: Any, *, truncation: float = 1.0) -> np.ndarray:
     """
     asked: dict[str, Any] = {"seed": list(seeds), "truncation": [truncation] * len(seeds)}
     if task.labels:
-        asked["label"] = [task.labels[i % len(task.labels)] for i in range(len(seeds))]
+        asked["label"] = [task.labels[seed % len(task.labels)] for seed in seeds]
     return task.predict(asked, verbose="quiet")["image"]
 
 

@@ -88,8 +88,8 @@ class Face(kerasft.Task):
         if len(source) < 2:
             raise DataError(f"{source.name} has one picture; give at least two, or there is nothing to vary")
         first = source.take(np.arange(min(len(source), _SEEN)), ["picture"])["picture"]
-        sizes = {np.shape(picture) for picture in first}
-        self.seen = np.asarray(first, np.uint8) if len(sizes) == 1 else None  # the encoder names the odd one
+        # What is no array of pictures of one size is named when it is encoded.
+        self.seen = first if isinstance(first, np.ndarray) and first.dtype == np.uint8 else None
         if self.config.conditional and not self._labels:
             self._labels = source.classes("label")
 
@@ -154,8 +154,8 @@ class Face(kerasft.Task):
         if picture.dtype != tf.uint8 or tuple(picture.shape[1:]) != (side, side, 3):
             raise DataError(
                 f"The pictures are {picture.dtype.name} {tuple(picture.shape[1:])}, but the networks make "
-                f"uint8 {(side, side, 3)}: set resolution=, or give a folder or .zip of pictures, which are "
-                "resized."
+                f"uint8 {(side, side, 3)}: give arrays of that kind, set resolution=, or give a folder or "
+                ".zip of pictures, which are resized."
             )
         features = {"picture": picture}
         if self.config.conditional:
@@ -171,7 +171,7 @@ class Face(kerasft.Task):
     def measure(
         self, examples: Examples, *, batch_size: int, progress: Callable[[int], None]
     ) -> dict[str, float]:
-        return evaluation.measure(self, examples, progress=progress)
+        return evaluation.measure(self, examples, batch_size=batch_size, progress=progress)
 
     @property
     def monitor(self) -> str:  # type: ignore[override]
@@ -209,7 +209,7 @@ class Face(kerasft.Task):
         }
 
     def calls(self) -> dict[str, str]:
-        return {"generate": "serving_default", "synthesize_z": "synthesize_z"}
+        return {**super().calls(), "generate": "serving_default"}
 
     def request(self, rows: dict[str, Any], *, signature: str) -> dict[str, Any]:
         inputs = super().request(rows, signature=signature)

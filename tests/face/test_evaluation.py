@@ -10,6 +10,7 @@ import pytest
 import kerasft
 from kerasft.metrics import Features, frechet
 from kerasft.metrics.extractors import extractor
+from kerasft.training.examples import Examples
 from kerasft_face.samples import faces
 
 NAMES = {f"{name}_random_v1" for name in ("fid", "fidr", "kid", "precision", "recall", "density", "coverage")}
@@ -48,6 +49,20 @@ def test_evaluate_measures_the_faces_of_the_first_seeds(tiny, discs):
     sets = [Features(network(these), network.identity) for these in (pictures, faces(task, range(8)))]
     assert found["fid_random_v1"] == pytest.approx(frechet(*sets), rel=1e-6)
     assert task.evaluate({"picture": pictures}, verbose="quiet") == found
+
+
+def test_batches_and_classes_change_nothing_and_progress_covers_the_made_faces(tiny, discs):
+    task = kerasft.create("face", **{**tiny, "conditional": True, "labels": ["a", "b", "c"]})
+    task.build()
+    rows = {"picture": discs(12, 8), "label": ["a", "b", "c"] * 4}
+    whole, parts = (task.evaluate(rows, batch_size=size, verbose="quiet") for size in (64, 5))
+    assert parts == pytest.approx(whole, rel=1e-4)
+    done = []
+    source = kerasft.data.open_source(rows, fields=task.fields())
+    task.measure(Examples(task=task, source=source, targets=True), batch_size=5, progress=done.append)
+    assert done == sorted(done)
+    assert done[-1] == 12
+    assert done[-2] < 12
 
 
 def test_pictures_like_the_data_are_nearer_than_others(tiny, discs):

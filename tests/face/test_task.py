@@ -222,3 +222,15 @@ def test_pictures_of_another_size_are_refused(tiny, discs):
 def test_wrong_settings_are_refused(values, sentence):
     with pytest.raises(ConfigError, match=sentence):
         kerasft.create("face", **values)
+
+
+@pytest.mark.parametrize("values", [["a.png", "b.png"], [0.5, 1.0], [b"x", b"y"], [None, None]])
+def test_what_is_no_picture_is_one_sentence(tiny, values):
+    with pytest.raises(DataError, match=r"picture"):
+        kerasft.create("face", **tiny).finetune({"picture": values}, verbose="quiet")
+
+
+def test_each_signature_is_a_call_of_clients(tiny):
+    task = kerasft.create("face", **tiny)
+    assert set(task.calls().values()) == set(task.signatures())
+    assert task.calls()["generate"] == "serving_default"

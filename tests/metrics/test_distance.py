@@ -169,3 +169,9 @@ def test_path_length_of_a_linear_map():
     # A step of a hundredth changes the features by 2, so by 200 a unit.
     found = perceptual_path_length(brighter, starts, ends, extractor=own)
     assert found == pytest.approx(200.0**2, rel=0.2)
+
+
+def test_features_that_are_not_finite_are_one_sentence():
+    own = extractor(lambda pictures: pictures.mean((1, 2)) * np.nan)
+    with pytest.raises(ConfigError, match=r"are NaN or infinite"):
+        extract(PEERS["picture"][None], own)

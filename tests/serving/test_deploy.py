@@ -159,6 +159,14 @@ def test_envoy_prometheus_and_grafana_name_one_another(models: Path) -> None:
     scrape = found["prometheus.yaml"]["scrape_configs"][0]
     assert scrape["dns_sd_configs"][0]["names"] == ["shop"]
     assert scrape["metrics_path"] == "/monitoring/prometheus/metrics"
+    (source,) = found["grafana/datasources/prometheus.yaml"]["datasources"]
+    assert source["url"].partition("//")[2].partition(":")[0] in found["docker-compose.yaml"]["services"]
+    (provider,) = found["grafana/dashboards/serving.yaml"]["providers"]
+    mounts = {
+        m["target"]: m["source"] for m in found["docker-compose.yaml"]["services"]["grafana"]["volumes"]
+    }
+    assert mounts["/etc/grafana/provisioning"] == "./grafana"
+    assert mounts[f"{provider['options']['path']}/serving.json"] == "./grafana-dashboard.json"
     alerts = found["prometheus-rules.yaml"]["groups"][0]["rules"]
     assert len({alert["alert"] for alert in alerts}) == len(alerts) == 4
     expressions = [alert["expr"] for alert in alerts]

@@ -71,7 +71,10 @@ def compose(deployment: Deployment, *, folder: Path) -> dict[str, Any]:
         "image": GRAFANA,
         "profiles": ["monitoring"],
         "ports": ["127.0.0.1:3000:3000"],
-        "volumes": [_mounted("./grafana-dashboard.json", "/var/lib/grafana/dashboards/serving.json")],
+        "volumes": [
+            _mounted("./grafana", "/etc/grafana/provisioning"),
+            _mounted("./grafana-dashboard.json", "/var/lib/grafana/dashboards/serving.json"),
+        ],
         "restart": "unless-stopped",
     }
     return {

@@ -72,6 +72,16 @@ def scraping(deployment: Deployment) -> dict[str, Any]:
     }
 
 
+def grafana() -> dict[str, dict[str, Any]]:
+    """Returns what Grafana reads when it starts: where the metrics are, and where the dashboard is."""
+    source = {"name": "Prometheus", "type": "prometheus", "url": "http://prometheus:9090", "isDefault": True}
+    folder = {"name": "serving", "type": "file", "options": {"path": "/var/lib/grafana/dashboards"}}
+    return {
+        "datasources/prometheus.yaml": {"apiVersion": 1, "datasources": [source]},
+        "dashboards/serving.yaml": {"apiVersion": 1, "providers": [folder]},
+    }
+
+
 def dashboard() -> dict[str, Any]:
     """Returns grafana-dashboard.json: rate, errors and latency of each model, and loads."""
     panels = [

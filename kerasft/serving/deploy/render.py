@@ -16,7 +16,7 @@ from kerasft.serving.deploy.compose import compose
 from kerasft.serving.deploy.envoy import envoy
 from kerasft.serving.deploy.kserve import kserve
 from kerasft.serving.deploy.kubernetes import kubernetes
-from kerasft.serving.deploy.observing import dashboard, rules, scraping
+from kerasft.serving.deploy.observing import dashboard, grafana, rules, scraping
 from kerasft.serving.deploy.settings import REST_PORT, Deployment
 
 KINDS = ("compose", "kubernetes", "kserve")
@@ -55,6 +55,7 @@ def render(deployment: Deployment, kind: str, *, folder: Path) -> dict[str, str]
             "docker-compose.yaml": _yaml(compose(deployment, folder=folder)),
             "prometheus.yaml": _yaml(scraping(deployment)),
             "envoy.yaml": _yaml(envoy(deployment, host=deployment.name)),
+            **{f"grafana/{name}": _yaml(content) for name, content in grafana().items()},
             **{f"config/{name}": content for name, content in files.items()},
             **common,
         }
