@@ -543,3 +543,51 @@ def test_with_ada_it_keeps_the_promises(tiny):
 
     only = ["build", "groups", "loss", "gradients", "metrics", "freezing"]
     check_task("face", **{**tiny, "game": ADA}, only=only).raise_if_failed()
+
+
+def losses_of(task, pictures):
+    """The loss of each update on a batch, all from one state of the weights and of the random numbers."""
+    from kerasft.training.update import Batch
+
+    batch = Batch({"picture": tf.constant(pictures)}, {})
+    variables = [variable for model in task.models.values() for variable in model.variables]
+    before = [variable.numpy() for variable in variables]
+    found = {}
+    for update in task.updates(lambda **settings: keras.optimizers.Adam(0.1, **settings)):
+        loss = update.loss(batch)
+        found[update.name] = float(loss[0] if isinstance(loss, tuple) else loss)
+        for variable, value in zip(variables, before, strict=True):
+            variable.assign(value)
+    return found
+
+
+def test_all_that_is_judged_is_augmented(tiny, discs):
+    import kerasft
+
+    task = kerasft.create("face", **{**tiny, "game": {**tiny["game"], "augment": 0.0}})
+    task.build()
+    plain = losses_of(task, discs(4, 8))
+    assert losses_of(task, discs(4, 8)) == plain
+    task.models["discriminator"].adaptive.probability.assign(1.0)
+    augmented = losses_of(task, discs(4, 8))
+    changed = {name for name in plain if augmented[name] != plain[name]}
+    assert changed == {"discriminator", "r1", "generator"}
+
+
+def test_mirrored_pictures_are_real_as_well_as_the_others(tiny, discs):
+    import kerasft
+    from kerasft.training.update import Batch
+
+    picture = discs(1, 8)
+
+    def penalties(task, pictures):
+        (r1,) = (u for u in task.updates(lambda **_: keras.optimizers.SGD(0.1)) if u.name == "r1")
+        return {round(float(r1.loss(Batch({"picture": tf.constant(pictures)}, {}))), 9) for _ in range(24)}
+
+    found = {}
+    for mirror in (False, True):
+        task = kerasft.create("face", **{**tiny, "mirror": mirror})
+        task.build()
+        found[mirror] = penalties(task, picture)
+    assert len(found[False]) == 1
+    assert len(found[True]) == 2
