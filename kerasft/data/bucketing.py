@@ -18,6 +18,7 @@ def epoch_batches(
     seed: int,
     epoch: int,
     lengths: np.ndarray | None = None,
+    tokens: int | None = None,
     shuffle: bool = True,
     drop_remainder: bool = False,
 ) -> list[np.ndarray]:
@@ -27,20 +28,26 @@ def epoch_batches(
     similar length meet in a batch: the permutation is cut into pools of 50 batches, each pool is sorted by
     length, and the batches are shuffled. Not shuffled, all rows are sorted, longest first.
 
+    With `tokens`, all rows are sorted by length, those of one length in a random order, and cut where rows
+    times the longest of them would exceed `tokens`; then the batches are shuffled. So every epoch has the
+    same number of batches.
+
     Args:
         n: Number of rows.
-        batch_size: Rows in a batch. Only the last batch may be smaller.
+        batch_size: Rows in a batch. Only the last batch may be smaller. Without meaning beside `tokens`.
         seed: Seed of the run.
         epoch: Number of the epoch; every epoch has its own order.
         lengths: The length of each row, shape `[n]`, in any unit.
+        tokens: Most units of length in a batch, padding included; a longer row is a batch of its own. It
+            needs `lengths`.
         shuffle: Whether the order is random.
-        drop_remainder: Whether to leave out the last batch when it is smaller.
+        drop_remainder: Whether to leave out the last batch when it is smaller; not beside `tokens`.
 
     Returns:
         One int64 array of row numbers a batch; together they hold every row exactly once.
 
     Raises:
-        DataError: `batch_size` is not positive, or `lengths` does not have `n` values.
+        DataError: `batch_size` is not positive, `lengths` does not have `n` values, or `tokens` has none.
 
     Example:
         >>> epoch_batches(5, 2, seed=0, epoch=0, shuffle=False)
@@ -50,6 +57,10 @@ def epoch_batches(
         raise DataError(f"batch_size is {batch_size}; it must be at least 1")
     if lengths is not None and np.shape(lengths) != (n,):
         raise DataError(f"lengths has shape {np.shape(lengths)} for {n} rows; give one length a row")
+    if tokens is not None:
+        if lengths is None:
+            raise DataError("batches by tokens need rows of variable length; leave batch_tokens out")
+        return _by_tokens(np.asarray(lengths), tokens, seed=seed, epoch=epoch, shuffle=shuffle)
     whole = n - n % batch_size
     if not shuffle:
         order = (
@@ -92,6 +103,19 @@ def padding_waste(batches: Iterable[np.ndarray], lengths: np.ndarray) -> float:
         used += int(values.sum())
         padded += len(values) * int(values.max())
     return 1.0 - used / padded if padded else 0.0
+
+
+def _by_tokens(lengths: np.ndarray, tokens: int, *, seed: int, epoch: int, shuffle: bool) -> list[np.ndarray]:
+    generator = np.random.default_rng([seed % 2**64, epoch])
+    order = generator.permutation(len(lengths)) if shuffle else np.arange(len(lengths))
+    order = order[np.argsort(-lengths[order], kind="stable")]
+    batches, start = [], 0
+    while start < len(order):
+        # The first row is the longest one, and an empty row takes a place too.
+        count = max(1, tokens // max(1, int(lengths[order[start]])))
+        batches.append(order[start : start + count])
+        start += count
+    return [batches[i] for i in generator.permutation(len(batches))] if shuffle else batches
 
 
 def _cut(order: np.ndarray, batch_size: int, stop: int) -> list[np.ndarray]:

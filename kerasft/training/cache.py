@@ -133,7 +133,7 @@ def cache_frontier(
     """
     examples.set_frontier(None)
     spec = examples.spec()
-    run = tf.function(prefix.run, autograph=False).get_concrete_function(spec.features)
+    run = tf.function(prefix.run, autograph=False).get_concrete_function(spec)
     variable = {}
     for name, tensor in run.structured_outputs.items():
         unknown = [axis for axis, size in enumerate(tensor.shape) if size is None and axis > 0]
@@ -160,7 +160,7 @@ def cache_frontier(
 
 
 def _run(run: Callable, batch: Batch) -> dict[str, np.ndarray]:
-    tensors = run(tf.nest.map_structure(tf.convert_to_tensor, batch.features))
+    tensors = run(tf.nest.map_structure(lambda x: None if x is None else tf.convert_to_tensor(x), batch))
     return {name: tensor.numpy() for name, tensor in tensors.items()}
 
 

@@ -32,6 +32,12 @@ class TrainingConfig(pydantic.BaseModel):
 
     epochs: int = pydantic.Field(3, ge=1, description="Passes over the training data.")
     batch_size: int = pydantic.Field(32, ge=1, description="Examples in one batch.")
+    batch_tokens: int | None = pydantic.Field(
+        None,
+        ge=1,
+        description="Training batches by length instead of number (variable-length data): examples times "
+        "the longest of them.",
+    )
     optimizer: Any = pydantic.Field(
         "adamw",
         description="Name of a Keras optimizer, its serialized form, or an object (used as it is).",
@@ -40,8 +46,10 @@ class TrainingConfig(pydantic.BaseModel):
         1e-3,
         description="Peak rate, a kerasft.Layerwise, or a Keras schedule (then `schedule` is ignored).",
     )
-    schedule: Literal["constant", "linear", "cosine"] = pydantic.Field(
-        "constant", description="Shape of the rate after the warm-up, down to zero at the last step."
+    schedule: Literal["constant", "linear", "cosine", "inverse_sqrt"] = pydantic.Field(
+        "constant",
+        description="Shape of the rate after the warm-up: linear and cosine reach zero at the last step, "
+        "inverse_sqrt falls with the root of the steps.",
     )
     warmup: float = pydantic.Field(
         0.0, ge=0, description="Warm-up: a fraction of all steps below 1, else a number of steps."

@@ -82,21 +82,26 @@ def _is_random(layer: Any) -> bool:
     )
 
 
-def match_inputs(functional: keras.Model, features: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
-    """Returns the features in the order of a functional model's inputs, matched by name.
+def match_inputs(functional: keras.Model, batch: Batch) -> list[tf.Tensor]:
+    """Returns the tensors of a batch in the order of a functional model's inputs, matched by name.
+
+    An input without a feature of its name takes the target of that name: a decoder is taught with what it
+    shall say.
 
     Raises:
-        ConfigError: an input has no feature of its name (a single input takes a single feature of any name).
+        ConfigError: an input has neither (a single input takes a single feature of any name).
     """
-    by_name = [features.get(tensor.name) for tensor in functional.inputs]
+    features, targets = batch.features, batch.targets
+    by_name = [features.get(tensor.name, targets.get(tensor.name)) for tensor in functional.inputs]
     if all(value is not None for value in by_name):
         return by_name
     if len(features) == len(by_name) == 1:
         return list(features.values())
     wanted = ", ".join(tensor.name for tensor in functional.inputs)
     raise ConfigError(
-        f"The model's inputs ({wanted}) do not match the features that preprocess() returns "
-        f"({', '.join(features)}); give both the same names, for example keras.Input(..., name='token_ids')."
+        f"The model's inputs ({wanted}) match neither the features that preprocess() returns "
+        f"({', '.join(features)}) nor the targets ({', '.join(targets) or 'none here'}); give both the same "
+        "names, for example keras.Input(..., name='token_ids')."
     )
 
 
@@ -105,7 +110,7 @@ class Forward:
 
     Args:
         model: Any Keras model; a functional one gets its inputs by name, another one the dict of features (or
-            the feature itself, if there is but one).
+            the feature itself, if there is but one). An input named like a target takes that target.
     """
 
     def __init__(self, *, model: keras.Model) -> None:
@@ -114,13 +119,13 @@ class Forward:
 
     def __call__(self, batch: Batch, *, training: bool) -> Any:
         if self.prefix is not None:
-            frontier = batch.frontier if batch.frontier is not None else self.prefix.run(batch.features)
+            frontier = batch.frontier if batch.frontier is not None else self.prefix.run(batch)
             return self.prefix.finish(frontier, training=training)
         functional = _compat.as_functional(self.model)
         if functional is None:
             features = next(iter(batch.features.values())) if len(batch.features) == 1 else batch.features
             return self.model(features, training=training)
-        tensors = match_inputs(functional, batch.features)
+        tensors = match_inputs(functional, batch)
         return self.model(
             keras.tree.pack_sequence_as(_compat.input_structure(functional), tensors), training=training
         )
@@ -182,10 +187,10 @@ class FrozenPrefix:
         layers = [call.node.operation for call in self._prefix if isinstance(call, _Call)]
         return next(layer.name for layer in reversed(layers) if getattr(layer, "weights", None))
 
-    def run(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def run(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Returns the tensors that the rest of the model needs, by name; masks are tensors of their own."""
         values: dict[tuple, Any] = {}
-        given = _compat.standardize_inputs(self._functional, match_inputs(self._functional, features))
+        given = _compat.standardize_inputs(self._functional, match_inputs(self._functional, batch))
         for tensor, value in zip(self._functional.inputs, given, strict=True):
             values[(id(tensor),)] = keras.ops.cast(value, tensor.dtype)
         with _compat.call_context(self._model, training=False):

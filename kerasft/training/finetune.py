@@ -20,6 +20,7 @@ from kerasft.training.average import Average
 from kerasft.training.callbacks import Board, flatten
 from kerasft.training.evaluation import check_measurable
 from kerasft.training.examples import Examples
+from kerasft.training.grouping import steps_per_epoch
 from kerasft.training.loop import Loop
 from kerasft.training.optimizers import make_optimizer
 from kerasft.training.progress import Reporter
@@ -247,7 +248,7 @@ def _make_stepper(
     jit_compile: bool,
 ) -> Stepper:
     config = task.config.training
-    batches = -(-len(examples) // config.batch_size)
+    batches = steps_per_epoch(examples, config)
     total_steps = config.epochs * -(-batches // config.accumulate)
 
     calls = itertools.count()

@@ -1,8 +1,40 @@
-"""Which steps of an epoch one compiled call runs."""
+"""The steps of an epoch: which rows each takes, and which of them one compiled call runs."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
+
+import numpy as np
+
+from kerasft.data import epoch_batches
+from kerasft.training.config import TrainingConfig
+from kerasft.training.examples import Examples
+
+
+def training_batches(
+    examples: Examples, config: TrainingConfig, *, seed: int, epoch: int
+) -> list[np.ndarray]:
+    """Returns the row numbers of each batch of an epoch; the same arguments give the same batches.
+
+    Raises:
+        DataError: `batch_tokens` is set, but no feature or target is of variable length.
+    """
+    return epoch_batches(
+        len(examples),
+        config.batch_size,
+        seed=seed,
+        epoch=epoch,
+        lengths=examples.lengths if config.bucket or config.batch_tokens else None,
+        tokens=config.batch_tokens,
+        shuffle=config.shuffle,
+    )
+
+
+def steps_per_epoch(examples: Examples, config: TrainingConfig) -> int:
+    """Returns the number of batches of an epoch, which is the same for all epochs."""
+    if config.batch_tokens is None:
+        return -(-len(examples) // config.batch_size)
+    return len(training_batches(examples, config, seed=0, epoch=0))
 
 
 def group_steps(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NoReturn
 import keras
 import numpy as np
 
-from kerasft.data import epoch_batches
 from kerasft.errors import Interrupted, TrainingError
 from kerasft.training.best import BestCheckpoint
 from kerasft.training.cache import FeatureCache
@@ -17,7 +16,7 @@ from kerasft.training.config import TrainingConfig
 from kerasft.training.device import LENGTH_MULTIPLE
 from kerasft.training.evaluation import Evaluator, read_metrics
 from kerasft.training.examples import Examples
-from kerasft.training.grouping import group_steps
+from kerasft.training.grouping import group_steps, steps_per_epoch, training_batches
 from kerasft.training.interrupt import SignalGuard, SignalReceived
 from kerasft.training.movement import MovementWatch
 from kerasft.training.progress import Bar, Reporter, format_logs
@@ -83,7 +82,6 @@ class Loop:
         self._reporter = reporter
         self._multiple = LENGTH_MULTIPLE if jit_compile else 1
         self._evaluator = Evaluator(task=task, metrics=metrics, jit_compile=jit_compile)
-        self._lengths = examples.lengths if config.bucket else None
         self._frozen: frozenset[int] | None = None
         self._movement = MovementWatch(freezing=task.freezing, stepper=stepper)
         self._features = FeatureCache(
@@ -104,7 +102,6 @@ class Loop:
         model.compile(optimizer=update.optimizer, jit_compile=False)
         model.stop_training = False
         check_rate(callbacks, update.optimizer)
-        batches = -(-len(self._examples) // self._config.batch_size)
         self._model = model
         connected = keras.callbacks.CallbackList(
             list(callbacks),
@@ -112,7 +109,7 @@ class Loop:
             model=model,
             verbose=0,
             epochs=self._config.epochs,
-            steps=batches,
+            steps=steps_per_epoch(self._examples, self._config),
         )
         self.history: keras.callbacks.History = model.history
         return connected
@@ -146,14 +143,7 @@ class Loop:
     def _epoch(self, guard: SignalGuard) -> None:
         epoch = self.state.epoch
         self._enter_phase(epoch)
-        batches = epoch_batches(
-            len(self._examples),
-            self._config.batch_size,
-            seed=self._task.config.seed,
-            epoch=epoch,
-            lengths=self._lengths,
-            shuffle=self._config.shuffle,
-        )
+        batches = training_batches(self._examples, self._config, seed=self._task.config.seed, epoch=epoch)
         if self.state.batch == 0:
             for metric in self._metrics.values():
                 metric.reset_state()
@@ -215,7 +205,7 @@ class Loop:
 
     def _where(self, step: int) -> str:
         """Returns "step 7 (epoch 2)", both counted from 1."""
-        batches = -(-len(self._examples) // self._config.batch_size)
+        batches = steps_per_epoch(self._examples, self._config)
         return f"step {step} (epoch {-(-step // batches)})"
 
     def _fail(self, what: str) -> NoReturn:

@@ -20,16 +20,18 @@ from kerasft.training.schedules import Layerwise
 
 @keras.saving.register_keras_serializable(package="kerasft")
 class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear warm-up, then a constant rate or a linear or cosine descent to zero.
+    """Linear warm-up, then a constant rate, a linear or cosine descent to zero, or an inverse square root.
 
-    The rate of step `s` of the warm-up is `peak * (s + 1) / warmup_steps`, so the first step already moves.
-    Source of the cosine: Loshchilov and Hutter, 2017, "SGDR".
+    The rate of step `s` of the warm-up is `peak * (s + 1) / warmup_steps`, so the first step already moves;
+    of the inverse square root it is then `peak * sqrt(warmup_steps / s)`.
+    Source of the cosine: Loshchilov and Hutter, 2017, "SGDR"; of the inverse square root: Vaswani et al.,
+    2017, "Attention Is All You Need".
 
     Args:
         peak: Rate after the warm-up.
         total_steps: Updates in the whole training.
         warmup_steps: Updates in the warm-up.
-        shape: "constant", "linear" or "cosine".
+        shape: "constant", "linear", "cosine" or "inverse_sqrt".
 
     Example:
         >>> rate = WarmupSchedule(peak=1.0, total_steps=12, warmup_steps=2, shape="linear")
@@ -53,6 +55,8 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
             factor = tf.ones_like(step)
         elif self.shape == "linear":
             factor = 1.0 - progress
+        elif self.shape == "inverse_sqrt":
+            factor = tf.sqrt(tf.maximum(warmup, 1.0) / tf.maximum(step, 1.0))
         else:
             factor = 0.5 * (1.0 + tf.cos(tf.constant(3.141592653589793) * progress))
         return self.peak * tf.where(step < warmup, (step + 1.0) / tf.maximum(warmup, 1.0), factor)
@@ -90,7 +94,7 @@ def descends(optimizer: keras.optimizers.Optimizer) -> bool:
     schedule = _compat.rate_schedule(optimizer)
     if isinstance(schedule, LazyRate):
         schedule = schedule.schedule
-    return isinstance(schedule, WarmupSchedule) and schedule.shape != "constant"
+    return isinstance(schedule, WarmupSchedule) and schedule.shape in ("linear", "cosine")
 
 
 def make_optimizer(

@@ -196,7 +196,7 @@ def test_features_must_fit_the_inputs():
             counts = super().preprocess(raw)["counts"]
             return {"numbers": counts, "others": counts}
 
-    with pytest.raises(ConfigError, match=r"inputs \(counts\) do not match .* returns \(numbers, others\)"):
+    with pytest.raises(ConfigError, match=r"inputs \(counts\) match neither .* returns \(numbers, others\)"):
         Renamed().finetune(rows(4), verbose="quiet")
 
 

@@ -113,3 +113,25 @@ def test_wrong_arguments_are_named():
 
 def test_padding_waste_of_nothing_is_zero():
     assert padding_waste([], np.zeros(0)) == 0.0
+
+
+@given(n=sizes, tokens=st.integers(1, 300), seed=seeds, epoch=st.integers(0, 9), shuffle=st.booleans())
+def test_batches_by_tokens_hold_every_row_once_and_no_more_than_the_budget(n, tokens, seed, epoch, shuffle):
+    lengths = skewed(n)
+    batches = epoch_batches(n, 1, seed=seed, epoch=epoch, lengths=lengths, tokens=tokens, shuffle=shuffle)
+    assert sorted(np.concatenate([*batches, np.zeros(0, np.int64)]).tolist()) == list(range(n))
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * lengths[batch].max() <= tokens
+    again = epoch_batches(n, 1, seed=seed + 1, epoch=epoch + 1, lengths=lengths, tokens=tokens)
+    assert len(again) == len(batches)
+
+
+def test_epochs_by_tokens_differ_in_which_rows_meet():
+    lengths = np.full(40, 7)
+    first, second = (epoch_batches(40, 1, seed=0, epoch=e, lengths=lengths, tokens=70) for e in (0, 1))
+    assert {tuple(sorted(batch)) for batch in first} != {tuple(sorted(batch)) for batch in second}
+
+
+def test_batches_by_tokens_of_rows_without_length_are_refused():
+    with pytest.raises(DataError, match="variable length"):
+        epoch_batches(4, 1, seed=0, epoch=0, tokens=8)

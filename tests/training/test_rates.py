@@ -241,6 +241,7 @@ def test_rates_of_a_linear_descent_count_accumulated_steps():
         ("constant", lambda progress: 1.0),
         ("linear", lambda progress: 1 - progress),
         ("cosine", lambda progress: (1 + np.cos(np.pi * progress)) / 2),
+        ("inverse_sqrt", lambda progress: (10 / (10 + 40 * progress)) ** 0.5),
     ],
 )
 def test_schedule_is_a_function_of_the_step_alone(shape, factor):
@@ -249,7 +250,8 @@ def test_schedule_is_a_function_of_the_step_alone(shape, factor):
     schedule = WarmupSchedule(peak=2.0, total_steps=50, warmup_steps=10, shape=shape)
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(schedule))
     for step in (0, 4, 9, 10, 11, 30, 49, 50, 70):
-        expected = 0.2 * (step + 1) if step < 10 else 2.0 * factor(min(1.0, (step - 10) / 40))
+        progress = (step - 10) / 40 if shape == "inverse_sqrt" else min(1.0, (step - 10) / 40)
+        expected = 0.2 * (step + 1) if step < 10 else 2.0 * factor(progress)
         assert float(schedule(step)) == pytest.approx(expected, abs=1e-6)
         assert float(again(tf.constant(step))) == float(schedule(step))
 
