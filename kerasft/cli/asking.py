@@ -28,7 +28,8 @@ def read_inputs(items: Sequence[str], fields: Sequence[Field]) -> dict[str, list
 
     Args:
         items: NAME=VALUE each. Numbers may be several (`1,2,5`), whole ones a range too (`1..16`); lists and
-            vectors are JSON; a text or a label is taken as it is. A name that comes again adds rows.
+            vectors are JSON; a text or a label is taken as it is; for bytes it names the file. A name that
+            comes again adds rows.
         fields: What the task reads.
 
     Returns:
@@ -67,6 +68,11 @@ def _values(item: str, text: str, kind: str) -> list[Any]:
         return [value for part in parts for value in _expanded(item, part, kind)]
     if kind in ("text", "label", "id"):
         return [text]
+    if kind == "bytes":
+        try:
+            return [Path(text).expanduser().read_bytes()]
+        except OSError as error:
+            raise ConfigError(f"--input {item!r}: {text} cannot be read ({error.strerror})") from None
     try:
         return [json.loads(text)]
     except ValueError:

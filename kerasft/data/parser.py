@@ -12,6 +12,7 @@ from kerasft.data.values import (
     class_reader,
     is_missing,
     read_any,
+    read_bytes,
     read_id,
     read_integer,
     read_number,
@@ -85,6 +86,7 @@ def converter(field: Field) -> Callable[[Any], Any]:
         "tags": lambda value: [single(item) for item in list_items(value, "tags", (" ",))],
         "spans": lambda value: read_spans(value, single),
         "id": read_id,
+        "bytes": read_bytes,
         "any": read_any,
     }[field.kind]
     if field.default is None:

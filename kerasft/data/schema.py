@@ -8,7 +8,9 @@ from typing import Any, Literal, get_args
 
 from kerasft.errors import ConfigError
 
-Kind = Literal["text", "label", "labels", "number", "integer", "tokens", "tags", "spans", "id", "any"]
+Kind = Literal[
+    "text", "label", "labels", "number", "integer", "tokens", "tags", "spans", "id", "bytes", "any"
+]
 
 KINDS: tuple[str, ...] = get_args(Kind)
 CLASS_KINDS = ("label", "labels", "tags", "spans")
@@ -31,6 +33,7 @@ class Field:
             - `"tags"`: a `list[str]`, one for each token of the field `over`.
             - `"spans"`: a list of `(start, end, type)`, character offsets into the text of the field `over`.
             - `"id"`: a `str` that names something; whole numbers become `str`.
+            - `"bytes"`: the content of a file, as non-empty `bytes`.
             - `"any"`: the value as it is.
         aliases: Other names that the column may have in the data.
         target: Whether the model learns to predict it; not read when the source is opened for `predict`.

@@ -130,6 +130,22 @@ def read_id(value: Any) -> str:
         raise BadValue(error.problem.replace("a class is", "an id is"), "give the row an id") from None
 
 
+def read_bytes(value: Any) -> bytes:
+    """Reads the content of a file."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
+    if is_missing(value):
+        raise BadValue("has no value" if value is not MISSING else "is missing", "fill it in")
+    if not isinstance(value, bytes):
+        raise BadValue(
+            f"holds {show(value)} ({type(value).__name__}), but the bytes of a file are expected",
+            "read the file",
+        )
+    if not value:
+        raise BadValue("is empty", "give the content of a file")
+    return bytes(value)
+
+
 def read_any(value: Any) -> Any:
     """Takes any value but a missing one."""
     if is_missing(value):

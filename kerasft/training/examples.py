@@ -24,9 +24,9 @@ def raw_tensors(rows: Mapping[str, Any], fields: Sequence[Field]) -> dict[str, A
 
     Args:
         rows: Column to a list of values, as a Source returns it.
-        fields: What each column is. Texts, labels and ids become string `[batch]`, numbers float32, integers
-            int64 `[batch]`, lists of strings a RaggedTensor `[batch, None]`, spans three RaggedTensors,
-            NAME_start and NAME_end (int64) and NAME_type (string).
+        fields: What each column is. Texts, labels, ids and bytes become string `[batch]`, numbers float32,
+            integers int64 `[batch]`, lists of strings a RaggedTensor `[batch, None]`, spans three
+            RaggedTensors, NAME_start and NAME_end (int64) and NAME_type (string).
     """
     raw: dict[str, Any] = {}
     for field in fields:
@@ -35,6 +35,9 @@ def raw_tensors(rows: Mapping[str, Any], fields: Sequence[Field]) -> dict[str, A
         values = rows[field.name]
         if field.kind in ("text", "label", "id"):
             raw[field.name] = tf.constant([str(value) for value in values], tf.string)
+        elif field.kind == "bytes":
+            # Not through NumPy, whose byte strings lose the zeros at their end.
+            raw[field.name] = tf.constant(list(values), tf.string)
         elif field.kind == "number":
             raw[field.name] = tf.constant(np.asarray(values, np.float32))
         elif field.kind == "integer":

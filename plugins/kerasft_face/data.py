@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kerasft.data import Broken
-from kerasft.errors import DataError
-
-EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
+from kerasft.data.pictures import PictureFiles, broken, open_picture
 
 
 def pictures(path: str | os.PathLike[str], *, resolution: int) -> Pictures:
@@ -34,7 +29,7 @@ def pictures(path: str | os.PathLike[str], *, resolution: int) -> Pictures:
     Example:
         >>> task.finetune(pictures("photos.zip", resolution=64))               # doctest: +SKIP
     """
-    return Pictures(Path(path).expanduser(), resolution=resolution)
+    return Pictures(Path(path), resolution=resolution)
 
 
 class Pictures:
@@ -49,48 +44,35 @@ class Pictures:
     """
 
     def __init__(self, path: Path, *, resolution: int) -> None:
-        self.name = path.name
-        self._path = path
+        self._files = PictureFiles(path)
         self._resolution = resolution
-        self._zip = None if path.is_dir() else _open_zip(path)
-        inside = self._zip.namelist() if self._zip is not None else _files(path)
-        self._names = sorted(name for name in inside if _is_picture(name))
-        if not self._names:
-            raise DataError(f"{path} holds no picture; put some in it ({', '.join(EXTENSIONS)})")
-        labelled = all(len(PurePosixPath(name).parts) > 1 for name in self._names)
-        self.columns: tuple[str, ...] = ("picture", "label") if labelled else ("picture",)
+        self.name = self._files.path.name
+        self.columns: tuple[str, ...] = ("picture", "label") if self._files.labelled else ("picture",)
 
     def head(self) -> list[dict[str, Any]]:
         return []
 
     def scan(self, columns: Sequence[str]) -> Iterator[Sequence[Any] | Broken]:
-        return self.read(np.arange(len(self._names)), columns)
+        return self.read(np.arange(len(self._files)), columns)
 
     def read(self, numbers: np.ndarray, columns: Sequence[str]) -> Iterator[Sequence[Any] | Broken]:
         for number in numbers.tolist():
-            name = self._names[number]
             try:
+                wanted = "picture" in columns
                 row: Mapping[str, Any] = {
-                    "picture": decode(self._bytes(name), self._resolution) if "picture" in columns else None,
-                    "label": PurePosixPath(name).parent.name,
+                    "picture": decode(self._files.read(number), self._resolution) if wanted else None,
+                    "label": self._files.label(number),
                 }
             except Exception as error:  # each decoder fails in its own way
-                yield Broken(f"is no readable picture ({error})", "repair or remove it")
+                yield broken(error)
             else:
                 yield [row[column] for column in columns]
 
     def where(self, number: int) -> str:
-        return f"{self.name}, {self._names[number]}"
+        return self._files.where(number)
 
     def digest(self, columns: Sequence[str]) -> bytes:
-        digest = hashlib.blake2b(f"{self._resolution}".encode(), digest_size=16)
-        for name in self._names:
-            digest.update(name.encode("utf-8", "surrogateescape"))
-            digest.update(hashlib.blake2b(self._bytes(name), digest_size=16).digest())
-        return digest.digest()
-
-    def _bytes(self, name: str) -> bytes:
-        return self._zip.read(name) if self._zip is not None else (self._path / name).read_bytes()
+        return self._files.digest(f"{self._resolution}")
 
 
 def decode(content: bytes, resolution: int) -> np.ndarray:
@@ -101,27 +83,5 @@ def decode(content: bytes, resolution: int) -> np.ndarray:
     """
     from PIL import Image, ImageOps
 
-    with Image.open(io.BytesIO(content)) as opened:
-        image = ImageOps.exif_transpose(opened).convert("RGBA")
-    ground = Image.new("RGBA", image.size, "white")
-    image = Image.alpha_composite(ground, image).convert("RGB")
+    image = open_picture(content)
     return np.asarray(ImageOps.fit(image, (resolution, resolution), Image.Resampling.LANCZOS))
-
-
-def _open_zip(path: Path) -> zipfile.ZipFile:
-    if not path.is_file():
-        raise DataError(f"{path} does not exist; name a folder or a .zip of pictures")
-    try:
-        return zipfile.ZipFile(path)
-    except zipfile.BadZipFile:
-        raise DataError(f"{path} is no .zip; name a folder or a .zip of pictures") from None
-
-
-def _files(folder: Path) -> list[str]:
-    return [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
-
-
-def _is_picture(name: str) -> bool:
-    parts = PurePosixPath(name).parts
-    hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
-    return not hidden and PurePosixPath(name).suffix.lower() in EXTENSIONS

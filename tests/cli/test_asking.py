@@ -39,6 +39,14 @@ def test_values_are_read_by_kind(items, expected):
     assert read_inputs(items, FIELDS) == expected
 
 
+def test_for_bytes_the_value_names_a_file(tmp_path):
+    fields = [Field(name="picture", kind="bytes")]
+    (tmp_path / "a").write_bytes(b"\x00\xff")
+    assert read_inputs([f"picture={tmp_path / 'a'}"], fields) == {"picture": [b"\x00\xff"]}
+    with pytest.raises(ConfigError, match=r"picture=.*/b': .*/b cannot be read \(No such file"):
+        read_inputs([f"picture={tmp_path / 'b'}"], fields)
+
+
 @pytest.mark.parametrize(
     ("items", "message"),
     [
