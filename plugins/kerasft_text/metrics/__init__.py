@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kerasft_text.metrics.labels import Classification, MultiLabel
+from kerasft.metrics.labels import Classification, MultiLabel
 from kerasft_text.metrics.spans import SpanF1, tag_spans
 from kerasft_text.metrics.values import Regression
 

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from kerasft_text.metrics.scores import Scores, averages, precision_recall_f1
+from kerasft.metrics.scores import Scores, averages, precision_recall_f1
 
 
 def tag_spans(tags: Any) -> tf.Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from kerasft_text.metrics.scores import Scores
+from kerasft.metrics.scores import Scores
 
 
 @keras.saving.register_keras_serializable(package="kerasft_text")

@@ -1,4 +1,4 @@
-"""Metrics of labels: one a text, or any number."""
+"""Metrics of labels: one an example, or any number."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from kerasft_text.metrics.scores import Scores, averages, precision_recall_f1, ratio
+from kerasft.metrics.scores import Scores, averages, precision_recall_f1, ratio
 
 
-@keras.saving.register_keras_serializable(package="kerasft_text")
+@keras.saving.register_keras_serializable(package="kerasft")
 class Classification(keras.metrics.Metric):
     """Accuracy, macro and micro precision, recall and F1 of single labels, from one confusion matrix.
 
@@ -77,7 +77,7 @@ class Classification(keras.metrics.Metric):
         return {**super().get_config(), "classes": self.classes, "class_names": self.class_names}
 
 
-@keras.saving.register_keras_serializable(package="kerasft_text")
+@keras.saving.register_keras_serializable(package="kerasft")
 class MultiLabel(keras.metrics.Metric):
     """Macro and micro precision, recall and F1 of label sets, and how many sets are exactly right.
 
