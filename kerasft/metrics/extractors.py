@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from kerasft.errors import ConfigError, PretrainedError
 
-NAMES = ("random:v1", "vgg16", "inception")
+NAMES = ("random:v1", "vgg16", "efficientnet_lite0", "inception")
 
 
 class Extractor:
@@ -56,11 +56,13 @@ def extractor(source: str | keras.Model | Callable[[Any], Any]) -> Extractor:
     """Returns an extractor.
 
     Args:
-        source: "vgg16" (mean of block4_conv3 at 64x64, by the weights of `kerasft fetch vgg16`), "inception"
-            (the last pooling of `keras.applications.InceptionV3` at 299x299, which is not the Inception of
-            published FIDs), "random:v1" (fixed random convolutions at 32x32: quick, needs no weights, and can
-            mislead), a Keras model with one input and one output (pictures from 0 to 255; averaged over
-            height and width), or a function, whose features cannot be kept.
+        source: "vgg16" (mean of block4_conv3 at 64x64, by the weights of `kerasft fetch vgg16`),
+            "efficientnet_lite0" (mean of its features at 224x224, by those of `kerasft fetch
+            efficientnet_lite0`), "inception" (the last pooling of `keras.applications.InceptionV3` at
+            299x299, which is not the Inception of published FIDs), "random:v1" (fixed random convolutions at
+            32x32: quick, needs no weights, and can mislead), a Keras model with one input and one output
+            (pictures from 0 to 255; averaged over height and width), or a function, whose features cannot be
+            kept.
 
     Raises:
         ConfigError: There is no such extractor.
@@ -86,6 +88,11 @@ def extractor(source: str | keras.Model | Callable[[Any], Any]) -> Extractor:
         whole = vgg16.pretrained(input_shape=(64, 64, 3), dtype="float32")
         model = keras.Model(whole.input, whole.get_layer("block4_conv3").output)
         return Extractor(name="vgg16", call=_pooled(model), size=64, digest=_digest(model.get_weights()))
+    if source == "efficientnet_lite0":
+        from kerasft.pretrained.converters import efficientnet_lite0
+
+        model = efficientnet_lite0.pretrained(input_shape=(224, 224, 3), dtype="float32")
+        return Extractor(name=source, call=_pooled(model), size=224, digest=_digest(model.get_weights()))
     if source == "inception":
         return _inception()
     raise ConfigError(

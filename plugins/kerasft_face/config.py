@@ -106,7 +106,7 @@ class AdamConfig(Config):
 class MetricsConfig(Config):
     """What `evaluate` and validation measure."""
 
-    extractor: Literal["random:v1", "vgg16", "inception"] = pydantic.Field(
+    extractor: Literal["random:v1", "vgg16", "efficientnet_lite0", "inception"] = pydantic.Field(
         "random:v1",
         description="Network that turns pictures into features; random:v1 needs no weights, and can mislead.",
     )

@@ -155,8 +155,24 @@ def test_a_keras_model_is_an_extractor():
     assert extractor(model).identity != before
 
 
+@pytest.mark.fetched
+@pytest.mark.parametrize(("name", "size", "width"), [("vgg16", 64, 512), ("efficientnet_lite0", 224, 1280)])
+def test_fetched_networks_are_extractors(name, size, width):
+    from kerasft.pretrained import cached
+
+    if cached(name) is None:
+        pytest.skip(f"the {name} weights are not cached; run: kerasft fetch {name}")
+    own = extractor(name)
+    assert own.identity.startswith(f"{name}@{size}-")
+    values = own(np.stack([PEERS["picture"], 255 - PEERS["picture"]]))
+    assert values.shape == (2, width)
+    assert np.abs(values[0] - values[1]).max() > 0.1
+
+
 def test_an_unknown_extractor_is_one_sentence():
-    with pytest.raises(ConfigError, match=r"there is no 'resnet'; take random:v1, vgg16, inception"):
+    with pytest.raises(
+        ConfigError, match=r"there is no 'resnet'; take random:v1, vgg16, efficientnet_lite0, inception"
+    ):
         extractor("resnet")
 
 
