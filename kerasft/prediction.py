@@ -121,8 +121,10 @@ class Predictor:
     def _fitted(self, name: str, values: Any) -> Any:
         """Returns values of whatever kind as the signature has them; JSON and Python know float64 only."""
         spec = self._inputs.get(name)
-        if spec is None or isinstance(values, tf.RaggedTensor):
+        if spec is None:
             return values
+        if isinstance(values, tf.RaggedTensor):
+            return values.to_tensor() if isinstance(spec, tf.TensorSpec) else values
         if values.dtype != spec.dtype and values.dtype != tf.string and spec.dtype != tf.string:
             values = tf.cast(values, spec.dtype)
         if values.dtype != spec.dtype or not spec.shape.is_compatible_with(values.shape):

@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from kerasft import config as configs
-from kerasft.data import Field, Source, open_source
-from kerasft.errors import ConfigError, OrderError, SeveralModelsError
+from kerasft.data import Field, Source, open_source, split
+from kerasft.errors import ConfigError, DataError, OrderError, SeveralModelsError
 from kerasft.export.task import export_task
 from kerasft.prediction import Predictor
 from kerasft.training import device
@@ -109,8 +109,38 @@ class Task:
         """
         return data
 
+    def default_data(self, split: Literal["train", "test"]) -> Any:
+        """Returns data for whoever gives none, such as a small set that ships with the plugin, or None."""
+        return None
+
+    def hold_out(self, source: Source, share: float) -> tuple[Source, Source]:
+        """Splits training rows into those to train on and those to validate with.
+
+        The default draws them at random, stratified by label.
+
+        Args:
+            source: All rows.
+            share: What the caller gave as `validation_data`: a share, or a number of rows (an `int`).
+        """
+        label = next((field.name for field in self.fields() if field.kind == "label"), None)
+        return split(source, share, seed=self.config.seed, stratify=label)
+
     def adapt(self, source: Source) -> None:
         """Learns from the training data, before `build_model`, what the config leaves open (labels, say)."""
+
+    def extend(self, source: Source) -> None:
+        """Learns from the training data of a task that is built already, such as ids that are new to it.
+
+        Weights keep their shapes. It may see the same rows again, when a run is resumed.
+        """
+
+    def arrange(self, source: Source) -> Source:
+        """Turns rows, for training and evaluation, into those that are preprocessed; the default leaves them.
+
+        Override it where an example is not a row of the data but several, such as all that one user chose.
+        The fields of the source that it returns are what `preprocess` and `targets` get.
+        """
+        return source
 
     def save_assets(self, folder: Path) -> None:
         """Writes into `folder` what `build_model` needs beyond the config (vocabulary, architecture)."""
@@ -382,7 +412,7 @@ class Task:
 
     def finetune(
         self,
-        data: Any,
+        data: Any = None,
         *,
         validation_data: Any = None,
         run_dir: str | Path | None = None,
@@ -401,7 +431,8 @@ class Task:
         """Trains on data; builds first when needed.
 
         Args:
-            data: A path (.jsonl, .tsv, .csv), "tfds:NAME[SPLIT]", arrays, a DataFrame or a `tf.data.Dataset`.
+            data: A path (.jsonl, .tsv, .csv), "tfds:NAME[SPLIT]", arrays, a DataFrame or a `tf.data.Dataset`;
+                None takes the data that the task has of its own, if it has any.
             validation_data: The same, or a fraction of `data` to hold out (stratified by label).
             run_dir: Folder for checkpoints, history, logs and the report; None saves nothing.
             resume: "auto" goes on if `run_dir` holds a run, "must" demands one, "never" refuses one.
@@ -452,7 +483,7 @@ class Task:
 
     def evaluate(
         self,
-        data: Any,
+        data: Any = None,
         *,
         batch_size: int | None = None,
         columns: Mapping[str, str] | None = None,
@@ -479,7 +510,7 @@ class Task:
         check_measurable(self)
         reporter = Reporter(verbose=verbose)
         source = open_source(
-            self.open_data(data),
+            self.open_data(self.own_data("test") if data is None else data),
             fields=self.fields(),
             columns=columns,
             on_error=on_error,
@@ -487,6 +518,7 @@ class Task:
         )
         for note in source.notes:
             reporter.say(note)
+        source = self.arrange(source)
         with reporter.bar("encoding", total=len(source)) as bar:
             examples = Examples(task=self, source=source, targets=True, progress=bar.update)
         self.evaluation_metrics = self.metrics()
@@ -568,6 +600,17 @@ class Task:
         return export_task(self, Path(target), version=version, verify=verify, batching=batching)
 
     # --------------------------------------------------------------------------------------- Beyond the verbs
+
+    def own_data(self, split: Literal["train", "test"]) -> Any:
+        """Returns what `default_data` gives.
+
+        Raises:
+            DataError: it gives none.
+        """
+        data = self.default_data(split)
+        if data is None:
+            raise DataError(f"The task {self.name!r} has no {split} data of its own: give a path or arrays.")
+        return data
 
     def save_adapters(self, path: str | Path) -> None:
         """Writes what trains under the present policy (LoRA pairs, their biases, the head) to a small .npz.

@@ -63,7 +63,7 @@ def read_inputs(items: Sequence[str], fields: Sequence[Field]) -> dict[str, list
 
 
 def _values(item: str, text: str, kind: str) -> list[Any]:
-    if kind in ("number", "integer"):
+    if kind in ("number", "integer", "boolean"):
         parts = [part.strip() for part in text.split(",")]
         return [value for part in parts for value in _expanded(item, part, kind)]
     if kind in ("text", "label", "id"):

@@ -55,7 +55,7 @@ def _values(items: list[str], signature: Signature) -> dict[str, list[Any]]:
         flat = tensor.shape is not None and len(tensor.shape) == 1
         kind: Any = "any"
         if flat:
-            kind = "text" if dtype == "string" else "integer" if "int" in dtype else "number"
+            kind = {"string": "text", "bool": "boolean"}.get(dtype, "integer" if "int" in dtype else "number")
         fields[name] = Field(name=name, kind=kind)
     found = read_inputs(items, list(fields.values()))
     try:

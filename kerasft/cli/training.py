@@ -18,7 +18,10 @@ _MOST_CLASSES_SHOWN = 60
 
 Task = Annotated[str | None, typer.Argument(help="A name from `kerasft list`; may stand in the recipe.")]
 Data = Annotated[
-    str | None, typer.Option("--data", metavar="SRC", help="Training data: a file, or tfds:NAME.")
+    str | None,
+    typer.Option(
+        "--data", metavar="SRC", help="Training data: a file, or tfds:NAME; some tasks have their own."
+    ),
 ]
 Validation = Annotated[
     str | None,
@@ -123,14 +126,15 @@ def _plan(
         manifest = Run(plan["init_from"]).read()
         if plan.setdefault("task", manifest["task"]) == manifest["task"]:
             before = manifest["config"]
-    for key, example in (("task", "text"), ("data", "--data train.jsonl"), ("run", "--run runs/first")):
-        if not plan.get(key):
-            raise ConfigError(
-                f"finetune needs a {key}: give it as a flag or in the recipe, for example {example}"
-            )
+    _demand(plan, task="text", run="--run runs/first")
     config = merge(_updated(before, plan.pop("config", None) or {}), settings)
     with quiet_import():
-        config_class = registry.get(plan["task"]).config_class
+        from kerasft.task import Task
+
+        task_class = registry.get(plan["task"])
+        config_class = task_class.config_class
+    if task_class.default_data is Task.default_data:
+        _demand(plan, data="--data train.jsonl")
     parse(
         config_class,
         config,
@@ -138,6 +142,14 @@ def _plan(
         lines=lines,
     )
     return plan, config
+
+
+def _demand(plan: dict[str, Any], **examples: str) -> None:
+    for key, example in examples.items():
+        if not plan.get(key):
+            raise ConfigError(
+                f"finetune needs a {key}: give it as a flag or in the recipe, for example {example}"
+            )
 
 
 def _updated(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -158,12 +170,13 @@ def _run(plan: dict[str, Any], config: dict[str, Any], *, as_json: bool) -> None
     started = time.time()
     task = kerasft.create(plan["task"], **config)
     reading: dict[str, Any] = {"columns": plan.get("columns"), "on_error": plan.get("on_error", "raise")}
+    own = not plan.get("data") and task.default_data("test") is not None
     if plan.get("test"):
         # Better now than after hours of training.
         test = task.open_data(plan["test"])
         open_source(test, fields=task.fields(), default_splits=("test",), **reading)
     history = task.finetune(
-        plan["data"],
+        plan.get("data"),
         validation_data=_validation(plan.get("validation")),
         run_dir=plan["run"],
         resume=plan.get("resume", "auto"),
@@ -175,9 +188,9 @@ def _run(plan: dict[str, Any], config: dict[str, Any], *, as_json: bool) -> None
         **reading,
     )
     tested, scores = None, None
-    if plan.get("test"):
+    if plan.get("test") or own:
         best = kerasft.load(plan["run"])
-        tested = best.evaluate(plan["test"], **reading)
+        tested = best.evaluate(plan.get("test"), **reading)
         scores = class_scores(best.evaluation_metrics, best)
         add_test(best, tested)
     if as_json:
@@ -196,7 +209,7 @@ def _run(plan: dict[str, Any], config: dict[str, Any], *, as_json: bool) -> None
     if scores is not None and len(scores.names) <= _MOST_CLASSES_SHOWN:
         print_rich(scores)
     if tested is not None:
-        print_rich(f"test metrics of the best checkpoint on {plan['test']}:")
+        print_rich(f"test metrics of the best checkpoint on {plan.get('test') or 'its own test data'}:")
         print_json(tested)
 
 

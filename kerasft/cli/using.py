@@ -20,7 +20,12 @@ Checkpoint = Annotated[str, typer.Option("--checkpoint", metavar="best|latest", 
 
 def evaluate(
     run: RunFolder,
-    data: Annotated[str, typer.Option("--data", metavar="SRC", help="Labelled data: a file, or tfds:NAME.")],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data", metavar="SRC", help="Labelled data: a file, or tfds:NAME; some tasks have own."
+        ),
+    ] = None,
     checkpoint: Checkpoint = "best",
     columns: Columns = None,
     on_error: OnError = None,

@@ -204,6 +204,8 @@ def _stack(field: Field, values: list[Any]) -> list[Any] | np.ndarray:
         return np.array(values, np.float32)
     if field.kind == "integer":
         return np.array(values, np.int64)
+    if field.kind == "boolean":
+        return np.array(values, np.bool_)
     numeric = field.kind == "any" and all(isinstance(v, (int, float, np.generic, np.ndarray)) for v in values)
     stacks = numeric and len({np.shape(value) for value in values}) == 1
     return np.array(values) if stacks else values

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from kerasft.errors import ConfigError
 
 Kind = Literal[
-    "text", "label", "labels", "number", "integer", "tokens", "tags", "spans", "id", "bytes", "any"
+    "text", "label", "labels", "number", "integer", "boolean", "tokens", "tags", "spans", "id", "bytes", "any"
 ]
 
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -29,6 +29,7 @@ class Field:
             - `"labels"`: any number of classes, a `list[str]`; read from a list or from `"a|b"`.
             - `"number"`: a finite `float`; a batch is float32.
             - `"integer"`: an `int` of at most 64 bits; a batch is int64.
+            - `"boolean"`: a `bool`; read from true, false, yes, no, 1 and 0 as well; a batch is bool.
             - `"tokens"`: a non-empty `list[str]`; read from a list or from a string with spaces.
             - `"tags"`: a `list[str]`, one for each token of the field `over`.
             - `"spans"`: a list of `(start, end, type)`, character offsets into the text of the field `over`.

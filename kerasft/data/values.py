@@ -202,6 +202,25 @@ def read_integer(value: Any) -> int:
     return number
 
 
+_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def read_boolean(value: Any) -> bool:
+    """Reads true or false, in words too.
+
+    Example:
+        >>> read_boolean("yes"), read_boolean(0)
+        (True, False)
+    """
+    if is_missing(value):
+        raise BadValue("has no value" if value is not MISSING else "is missing", "fill it in")
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    found = _BOOLEANS.get(text.strip().lower())
+    if found is None:
+        raise BadValue(f"holds {show(value)}, which is neither true nor false", "correct the value")
+    return found
+
+
 def read_number(value: Any) -> float:
     """Reads a finite number that fits into float32."""
     if isinstance(value, np.ndarray) and value.ndim == 0:

@@ -67,7 +67,7 @@ def check_serve(subject: Subject) -> str:
     forward = task.forward
     rows = subject.example.take(np.arange(len(subject.example)))
     with subject.doing("preprocess() in training"):
-        features, _ = Encoder(task=task, targets=True)(rows)
+        features, _ = Encoder(task=task, fields=task.fields(), targets=True)(rows)
     dense = {key: v.to_tensor() if isinstance(v, tf.RaggedTensor) else v for key, v in features.items()}
 
     def direct(inputs: dict[str, Any]) -> Any:

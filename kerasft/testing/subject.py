@@ -147,7 +147,7 @@ class Subject:
     def examples(self) -> Examples:
         """The training rows, encoded."""
         with self.doing("encoding the training rows"):
-            return Examples(task=self.built, source=self.source, targets=True)
+            return Examples(task=self.built, source=self.built.arrange(self.source), targets=True)
 
     def batch(self, count: int) -> Batch:
         """Returns the first `count` encoded training rows as tensors."""

@@ -25,8 +25,8 @@ def raw_tensors(rows: Mapping[str, Any], fields: Sequence[Field]) -> dict[str, A
     Args:
         rows: Column to a list of values, as a Source returns it.
         fields: What each column is. Texts, labels, ids and bytes become string `[batch]`, numbers float32,
-            integers int64 `[batch]`, lists of strings a RaggedTensor `[batch, None]`, spans three
-            RaggedTensors, NAME_start and NAME_end (int64) and NAME_type (string).
+            integers int64, booleans bool `[batch]`, lists of strings a RaggedTensor `[batch, None]`, spans
+            three of them, NAME_start and NAME_end (int64) and NAME_type (string).
     """
     raw: dict[str, Any] = {}
     for field in fields:
@@ -42,6 +42,8 @@ def raw_tensors(rows: Mapping[str, Any], fields: Sequence[Field]) -> dict[str, A
             raw[field.name] = tf.constant(np.asarray(values, np.float32))
         elif field.kind == "integer":
             raw[field.name] = tf.constant(np.asarray(values, np.int64))
+        elif field.kind == "boolean":
+            raw[field.name] = tf.constant(np.asarray(values, np.bool_))
         elif field.kind == "spans":
             parts = {"start": (0, tf.int64), "end": (1, tf.int64), "type": (2, tf.string)}
             for part, (position, dtype) in parts.items():
@@ -80,8 +82,8 @@ def _ragged(rows: Sequence[Sequence[Any]], dtype: tf.DType) -> tf.RaggedTensor:
 class Encoder:
     """Turns raw rows into feature and target tensors with a task's own, compiled preprocessing."""
 
-    def __init__(self, *, task: Task, targets: bool) -> None:
-        self._fields = task.fields()
+    def __init__(self, *, task: Task, fields: Sequence[Field], targets: bool) -> None:
+        self._fields = fields
         self._function: Callable | None = None
         self._task = task
         self._targets = targets
@@ -127,7 +129,7 @@ class Examples:
     ) -> None:
         if len(source) == 0:
             raise DataError("The data has no rows.")
-        encoder = Encoder(task=task, targets=targets)
+        encoder = Encoder(task=task, fields=source.fields, targets=targets)
         store = RowStore(memory_limit=memory_limit)
         for start in range(0, len(source), _CHUNK):
             rows = source.take(np.arange(start, min(start + _CHUNK, len(source))))

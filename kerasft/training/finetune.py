@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import keras
 import numpy as np
 
-from kerasft.data import Field, Source, describe_balance, open_source, split
+from kerasft.data import Field, Source, describe_balance, open_source
 from kerasft.errors import ConfigError
 from kerasft.loading import load
 from kerasft.reports import Notes, write_run_report
@@ -123,7 +123,8 @@ def _open(
     on_error: Literal["raise", "skip"],
 ) -> tuple[Source, Source | None, str | None]:
     """Returns training rows, validation rows and the name of the label; the task learns what it left open."""
-    data, fields, all_columns = task.open_data(data), task.fields(), dict(columns or {})
+    data = task.open_data(task.own_data("train") if data is None else data)
+    fields, all_columns = task.fields(), dict(columns or {})
     label = next((field.name for field in fields if field.kind == "label"), None)
     if sample_weight is not None:
         all_columns[_WEIGHT] = sample_weight
@@ -134,8 +135,10 @@ def _open(
     held_out = None
     is_share = isinstance(validation_data, (int, float)) and not isinstance(validation_data, bool)
     if is_share:
-        source, held_out = split(source, validation_data, seed=task.config.seed, stratify=label)
-    if not task.models:
+        source, held_out = task.hold_out(source, validation_data)
+    if task.models:
+        task.extend(source)
+    else:
         task.adapt(source)  # of the rows held out it sees the classes only
     if validation_data is not None and not is_share:
         held_out = open_source(
@@ -157,7 +160,7 @@ def _encode(
     sample_weight: str | None,
     reporter: Reporter,
 ) -> tuple[Examples, Examples | None]:
-    config = task.config.training
+    config, source = task.config.training, task.arrange(source)
     with reporter.bar("encoding", total=len(source)) as bar:
         examples = Examples(
             task=task,
@@ -170,7 +173,10 @@ def _encode(
     if validation is None:
         return examples, None
     return examples, Examples(
-        task=task, source=validation, targets=True, memory_limit=config.cache_memory_mb << 20
+        task=task,
+        source=task.arrange(validation),
+        targets=True,
+        memory_limit=config.cache_memory_mb << 20,
     )
 
 

@@ -298,3 +298,89 @@ def test_raw_tensors_are_typed_by_kind():
     assert raw["spans_end"].to_list() == [[1, 3], []]
     assert raw["spans_type"].to_list() == [[b"X", b"Y"], []]
     assert (raw["spans_start"].dtype, raw["spans_type"].dtype) == (tf.int64, tf.string)
+
+
+class Baskets(kerasft.Task):
+    """An example is a buyer, with the number of the rows that name it; new buyers count as they come."""
+
+    seen = frozenset()
+
+    def default_data(self, split):
+        return {
+            "buyer": list("aabbbc" if split == "train" else "aab"),
+            "age": [1] * (6 if split == "train" else 3),
+        }
+
+    def fields(self):
+        return Field(name="buyer", kind="id"), Field(name="age", kind="number", target=True)
+
+    def hold_out(self, source, share):
+        last = np.arange(len(source)) >= len(source) - int(share)
+        return source.subset(np.flatnonzero(~last)), source.subset(np.flatnonzero(last))
+
+    def adapt(self, source):
+        self.seen = set(source.iterate("buyer"))
+
+    def extend(self, source):
+        self.seen |= set(source.iterate("buyer"))
+
+    def arrange(self, source):
+        buyers = list(source.iterate("buyer"))
+        counts = {buyer: float(buyers.count(buyer)) for buyer in buyers}
+        fields = Field(name="count", kind="number"), Field(name="age", kind="number", target=True)
+        return open_source({"count": list(counts.values()), "age": [1] * len(counts)}, fields=fields)
+
+    def build_model(self):
+        return keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+
+    def preprocess(self, raw):
+        return {"count": raw["count"][:, None]}
+
+    def loss(self, batch, outputs):
+        return tf.square(outputs[:, 0] - batch.targets["age"])
+
+    def metrics(self):
+        return {"most": keras.metrics.MeanMetricWrapper(lambda true, value: value, name="most")}
+
+    def score(self, batch, outputs):
+        return batch.targets["age"], batch.features["count"]
+
+
+def test_rows_become_the_examples_that_the_task_arranges():
+    task = Baskets()
+    task.build()
+    assert task.evaluate({"buyer": list("aaab"), "age": [0] * 4}, verbose="quiet")["most"] == 2.0
+    history = task.finetune({"buyer": list("aab"), "age": [0] * 3}, epochs=1, verbose="quiet")
+    assert history.history["most"] == [1.5]
+
+
+def test_who_gives_no_data_gets_that_of_the_task():
+    task = Baskets()
+    history = task.finetune(epochs=1, verbose="quiet")
+    assert (task.seen, history.history["most"]) == ({"a", "b", "c"}, [2.0])
+    assert task.evaluate(verbose="quiet")["most"] == 1.5
+    with pytest.raises(DataError, match="has no train data of its own: give a path or arrays"):
+        Lengths().finetune(epochs=1)
+
+
+def test_the_task_says_what_is_held_out_and_learns_of_the_rest():
+    task = Baskets()
+    history = task.finetune(validation_data=1, epochs=1, verbose="quiet")
+    assert (task.seen, history.history["val_most"]) == ({"a", "b"}, [1.0])
+
+
+def test_a_built_task_learns_more_from_further_data():
+    task = Baskets()
+    task.finetune(epochs=1, verbose="quiet")
+    task.finetune({"buyer": ["d", "a"], "age": [1, 1]}, epochs=1, verbose="quiet")
+    assert task.seen == {"a", "b", "c", "d"}
+
+
+def test_booleans_are_read_in_words_too():
+    field = Field(name="on", kind="boolean")
+    source = open_source({"on": [True, "no", 1, "False", b"yes"]}, fields=[field])
+    raw = raw_tensors(source.take(np.arange(5)), [field])
+    assert raw["on"].dtype == tf.bool
+    assert raw["on"].numpy().tolist() == [True, False, True, False, True]
+    with pytest.raises(DataError, match=r"row 1: .*holds 'perhaps', which is neither true nor false"):
+        open_source({"on": [True, "perhaps"]}, fields=[field])
