@@ -1,0 +1,170 @@
+"""The settings of the image task."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pydantic
+
+from kerasft.config import Config, TaskConfig, TrainingConfig
+
+Kind = Literal["classification", "multilabel"]
+
+SCRATCH = ("cnn", "resnet20")
+"""Small backbones that start from random weights."""
+
+_SMALL, _USUAL = 32, 224
+_FROM_SCRATCH = {"training": {"learning_rate": 3e-3, "epochs": 12}}
+_PRETRAINED = {"training": {"learning_rate": 1e-3}}
+
+_SERVES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "network.filters": ("backbone", ("cnn",)),
+    "head.label_smoothing": ("kind", ("classification",)),
+    "head.threshold": ("kind", ("multilabel",)),
+}
+"""Settings that do something for some backbones or kinds only."""
+
+
+class NetworkConfig(Config):
+    """The backbone."""
+
+    scale: int | None = pydantic.Field(
+        default=None,
+        ge=8,
+        description="Side to which the network itself enlarges pictures, which are kept at their size.",
+    )
+    filters: tuple[int, ...] = pydantic.Field(
+        default=(32, 64, 128), min_length=1, description="Filters of each stage of the backbone cnn."
+    )
+
+
+class HeadConfig(Config):
+    """What turns features into an answer."""
+
+    dropout: float = pydantic.Field(
+        default=0.2, ge=0, lt=1, description="Dropout rate before the last layer."
+    )
+    label_smoothing: float = pydantic.Field(
+        default=0.0, ge=0, lt=1, description="Share of the target spread over all classes (classification)."
+    )
+    threshold: float = pydantic.Field(
+        default=0.5, gt=0, lt=1, description="Score from which a label is given (multilabel)."
+    )
+
+
+class ImageTraining(TrainingConfig):
+    """Training settings with the defaults for pictures; rate and epochs depend on the backbone."""
+
+    learning_rate: Any = pydantic.Field(
+        default=None, description="Peak rate; null: 3e-3 for a small backbone from scratch, else 1e-3."
+    )
+    schedule: Literal["constant", "linear", "cosine"] = pydantic.Field(
+        default="cosine", description="Shape of the rate."
+    )
+    warmup: float = pydantic.Field(
+        default=0.1, ge=0, description="Warm-up: a fraction of all steps below 1, else steps."
+    )
+    weight_decay: float | None = pydantic.Field(default=0.01, ge=0, description="Decoupled weight decay.")
+    clip_norm: float | None = pydantic.Field(
+        default=1.0, gt=0, description="Largest global norm of the gradients."
+    )
+
+
+class ImageConfig(TaskConfig):
+    """Everything that can be said of an image task.
+
+    Example:
+        >>> ImageConfig().side, ImageConfig(backbone="resnet20", size=64).side
+        (32, 64)
+        >>> ImageConfig(backbone="cnn").training.learning_rate
+        0.003
+    """
+
+    kind: Kind = pydantic.Field(
+        default="classification",
+        description="classification: one label a picture; multilabel: any number of labels.",
+    )
+    backbone: str = pydantic.Field(
+        default="cnn",
+        min_length=1,
+        description=f"What sees: one that starts from scratch: {', '.join(SCRATCH)}.",
+    )
+    size: int | None = pydantic.Field(
+        default=None,
+        ge=8,
+        description="Side to which pictures are brought; null: 32 for a small backbone, else 224.",
+    )
+    fit: Literal["crop", "stretch", "pad"] = pydantic.Field(
+        default="crop",
+        description="How a picture becomes a square: crop cuts its middle out, stretch changes the "
+        "proportions, pad adds black.",
+    )
+    crop: float = pydantic.Field(
+        default=1.0, gt=0, le=1, description="Share of the shorter side that crop keeps."
+    )
+    labels: tuple[str, ...] | None = pydantic.Field(
+        default=None, description="The labels; null: those of the training data, sorted."
+    )
+    network: NetworkConfig = pydantic.Field(default_factory=NetworkConfig, description="The backbone.")
+    head: HeadConfig = pydantic.Field(default_factory=HeadConfig, description="After the backbone.")
+    training: ImageTraining = pydantic.Field(
+        default_factory=ImageTraining, description="Optimizer, rates, batches, epochs."
+    )
+
+    @property
+    def side(self) -> int:
+        """The side of the pictures that the model takes."""
+        return self.size or (_SMALL if self.backbone in SCRATCH else _USUAL)
+
+    @pydantic.field_validator("labels", mode="before")
+    @classmethod
+    def _labels_are_words(cls, labels: Any) -> Any:
+        # A recipe says `labels: [0, 1]`; data has them as "0" and "1".
+        if not isinstance(labels, (list, tuple)):
+            return labels
+        return [str(label) if isinstance(label, (int, bool)) else label for label in labels]
+
+    @pydantic.field_validator("labels")
+    @classmethod
+    def _check_labels(cls, labels: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if labels is not None and len(set(labels)) != len(labels):
+            raise ValueError("a label is given twice")
+        if labels is not None and not labels:
+            raise ValueError("give at least one label, or null to take those of the training data")
+        return labels
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _defaults_of_backbone(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        scratch = values.get("backbone", "cnn") in SCRATCH
+        for section, own in (_FROM_SCRATCH if scratch else _PRETRAINED).items():
+            given = values.get(section, {})
+            if isinstance(given, pydantic.BaseModel):
+                given = {key: getattr(given, key) for key in given.model_fields_set}
+            if isinstance(given, dict):
+                given = {key: value for key, value in given.items() if value is not None or key not in own}
+                values = {**values, section: {**own, **given}}
+        return values
+
+    @pydantic.model_validator(mode="after")
+    def _check_use(self) -> ImageConfig:
+        for setting, (choice, served) in _SERVES.items():
+            # Saved configs hold every setting, so one that keeps its default was not asked for.
+            if getattr(self, choice) not in served and _differs(self, setting):
+                raise ValueError(
+                    f"{setting} does nothing for the {choice} {getattr(self, choice)!r}, only for "
+                    f"{', '.join(served)}; leave it out"
+                )
+        if self.crop < 1 and self.fit != "crop":
+            raise ValueError(f"crop does nothing with fit {self.fit!r}, only with crop; leave it out")
+        return self
+
+
+def _differs(config: Any, setting: str) -> bool:
+    """Says whether a setting, dotted, has another value than its default."""
+    for name in setting.split("."):
+        default = type(config).model_fields[name].get_default(call_default_factory=True)
+        config = getattr(config, name)
+    return bool(config != default)

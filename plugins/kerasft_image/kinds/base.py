@@ -1,0 +1,94 @@
+"""What all kinds of answers share."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import keras
+import tensorflow as tf
+
+from kerasft.data import Field, Source
+from kerasft.errors import DataError, OrderError
+from kerasft.training.update import Batch
+from kerasft_image.config import ImageConfig
+
+
+class Kind:
+    """One kind of answer.
+
+    Args:
+        config: Of the task.
+
+    Attributes:
+        names: The labels; None until they are known.
+    """
+
+    monitor: ClassVar[str]
+    target: ClassVar[str]
+
+    def __init__(self, config: ImageConfig) -> None:
+        self.config = config
+        self.names: tuple[str, ...] | None = config.labels
+
+    @property
+    def known_names(self) -> tuple[str, ...]:
+        """The labels.
+
+        Raises:
+            OrderError: They are not known yet.
+        """
+        if self.names is None:
+            raise OrderError(
+                "The labels are not known yet: call finetune(data), which learns them, or give labels=[...] "
+                "before build()."
+            )
+        return self.names
+
+    def field(self) -> Field:
+        """Returns the column of labels."""
+        raise NotImplementedError
+
+    def adapt(self, source: Source) -> None:
+        """Learns the labels from the training data, unless the config names them.
+
+        Raises:
+            DataError: There are too few.
+        """
+        if self.names is None:
+            self.names = source.classes(self.target)
+
+    def targets(self, raw: dict[str, Any]) -> tf.Tensor:
+        """Returns what loss and metrics compare with."""
+        raise NotImplementedError
+
+    def loss(self, batch: Batch, logits: tf.Tensor) -> tf.Tensor:
+        """Returns one loss per example."""
+        raise NotImplementedError
+
+    def metrics(self) -> dict[str, keras.metrics.Metric]:
+        """Returns fresh metrics."""
+        raise NotImplementedError
+
+    def score(self, batch: Batch, logits: tf.Tensor) -> tuple[Any, Any]:
+        """Returns what the metrics compare."""
+        raise NotImplementedError
+
+    def answer(self, logits: tf.Tensor) -> dict[str, Any]:
+        """Returns named tensors for people and clients."""
+        raise NotImplementedError
+
+    def example(self, count: int) -> list[Any]:
+        """Returns labels for an example of so many pictures of two sorts in turn."""
+        raise NotImplementedError
+
+    def index_of(self, names: tf.Tensor) -> tf.Tensor:
+        """Returns the number of each label, int32 `[names]`."""
+        known = tf.equal(names[:, None], tf.constant(self.known_names)[None])
+        return tf.argmax(known, -1, output_type=tf.int32)
+
+    def _check_two(self, source: Source) -> None:
+        if len(self.known_names) < 2:
+            raise DataError(
+                f"{source.name} has only one label, {self.known_names[0]!r}; a classifier needs examples of "
+                "two: put the pictures of each into a folder of its own, or name a column of labels."
+            )

@@ -1,0 +1,55 @@
+"""One label a picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from kerasft import metrics
+from kerasft.data import Field, Source
+from kerasft.training.update import Batch
+from kerasft_image.kinds.base import Kind
+
+
+class Classification(Kind):
+    """Answers with `label` string [n], `scores` float32 [n, labels] and `labels` string [labels]."""
+
+    monitor = "val_accuracy"
+    target = "label"
+
+    def field(self) -> Field:
+        return Field(name="label", kind="label", target=True, classes=self.names)
+
+    def adapt(self, source: Source) -> None:
+        super().adapt(source)
+        self._check_two(source)
+
+    def targets(self, raw: dict[str, Any]) -> tf.Tensor:
+        return self.index_of(raw["label"])
+
+    def loss(self, batch: Batch, logits: tf.Tensor) -> tf.Tensor:
+        labels = tf.one_hot(batch.targets["label"], len(self.known_names))
+        smoothing = self.config.head.label_smoothing
+        labels = labels * (1 - smoothing) + smoothing / len(self.known_names)
+        return tf.nn.softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+
+    def metrics(self) -> dict[str, keras.metrics.Metric]:
+        names = self.known_names
+        return {"classification": metrics.Classification(classes=len(names), class_names=names)}
+
+    def score(self, batch: Batch, logits: tf.Tensor) -> tuple[Any, Any]:
+        return batch.targets["label"], logits
+
+    def answer(self, logits: tf.Tensor) -> dict[str, Any]:
+        labels = tf.constant(self.known_names)
+        return {
+            "label": tf.gather(labels, tf.argmax(logits, -1)),
+            "scores": tf.nn.softmax(logits),
+            "labels": tf.identity(labels),
+        }
+
+    def example(self, count: int) -> list[Any]:
+        names = self.names or ("disc", "square")
+        return [names[i % 2 % len(names)] for i in range(count)]

@@ -1,0 +1,59 @@
+"""Any number of labels a picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from kerasft import metrics
+from kerasft.data import Field
+from kerasft.training.update import Batch
+from kerasft_image.kinds.base import Kind
+
+SEPARATOR = "|"
+
+
+class MultiLabel(Kind):
+    """Answers with `label` string [n], `scores` float32 [n, labels] and `labels` string [labels].
+
+    Several labels are joined by "|", as they may be in the data; none is "".
+    """
+
+    monitor = "val_micro_f1"
+    target = "labels"
+
+    def field(self) -> Field:
+        return Field(name="labels", kind="labels", target=True, aliases=("label",), classes=self.names)
+
+    def targets(self, raw: dict[str, Any]) -> tf.Tensor:
+        labels = raw["labels"]
+        hot = tf.one_hot(self.index_of(labels.flat_values), len(self.known_names))
+        rows = tf.cast(labels.nrows(), tf.int32)
+        return tf.minimum(tf.math.unsorted_segment_sum(hot, labels.value_rowids(), rows), 1.0)
+
+    def loss(self, batch: Batch, logits: tf.Tensor) -> tf.Tensor:
+        losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=batch.targets["labels"], logits=logits)
+        return tf.reduce_mean(losses, -1)
+
+    def metrics(self) -> dict[str, keras.metrics.Metric]:
+        names, threshold = self.known_names, self.config.head.threshold
+        metric = metrics.MultiLabel(classes=len(names), threshold=threshold, class_names=names)
+        return {"multilabel": metric}
+
+    def score(self, batch: Batch, logits: tf.Tensor) -> tuple[Any, Any]:
+        return batch.targets["labels"], tf.sigmoid(logits)
+
+    def answer(self, logits: tf.Tensor) -> dict[str, Any]:
+        labels, scores = tf.constant(self.known_names), tf.sigmoid(logits)
+        given = tf.ragged.boolean_mask(
+            tf.broadcast_to(labels, tf.shape(scores)), scores >= self.config.head.threshold
+        )
+        joined = tf.strings.reduce_join(given, axis=-1, separator=SEPARATOR)
+        return {"label": joined, "scores": scores, "labels": tf.identity(labels)}
+
+    def example(self, count: int) -> list[Any]:
+        names = self.names or ("disc", "shape", "square")
+        kinds = (names[0], names[-1])
+        return [sorted({kinds[i % 2], names[len(names) // 2]}) for i in range(count)]

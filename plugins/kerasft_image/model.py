@@ -1,0 +1,50 @@
+"""From a backbone to a model: pooling, and one output a label."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import keras
+from keras import layers
+
+from kerasft_image.backbones import stages
+from kerasft_image.config import ImageConfig
+
+
+class Built(NamedTuple):
+    """A model and what is worth knowing of it.
+
+    Attributes:
+        model: From `image`, float32 `[batch, side, side, 3]`, to `logits` and `embedding`.
+        groups: Layer groups, input to head.
+        features: The symbolic map of features, `[batch, height, width, channels]`.
+    """
+
+    model: keras.Model
+    groups: dict[str, list[keras.Layer]]
+    features: keras.KerasTensor
+
+
+def build_model(config: ImageConfig, backbone: keras.Model, *, outputs: int) -> Built:
+    """Puts a head on a backbone.
+
+    Args:
+        config: `side`, `network.scale` and `head` are read.
+        backbone: Of `kerasft_image.backbones`.
+        outputs: Number of labels.
+    """
+    image = x = keras.Input((config.side, config.side, 3), name="image")
+    scale = config.network.scale
+    if scale is not None and scale != config.side:
+        x = layers.Resizing(scale, scale, interpolation="bilinear", name="scale")(x)
+    features = backbone(x)
+    # float32 also under mixed precision: a softmax over half floats loses its small scores.
+    embedding = layers.GlobalAveragePooling2D(dtype="float32", name="embedding")(features)
+    head: list[keras.Layer] = []
+    vector = embedding
+    if config.head.dropout:
+        head.append(layers.Dropout(config.head.dropout, dtype="float32", name="head_dropout"))
+        vector = head[-1](vector)
+    head.append(layers.Dense(outputs, dtype="float32", name="logits"))
+    model = keras.Model(image, {"logits": head[-1](vector), "embedding": embedding}, name="image")
+    return Built(model, {**stages(backbone), "head": head}, features)
