@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 
 def main() -> None:
-    """Runs the command line.
-
-    Exit codes: 0 fine, 1 a check failed, 2 a wrong request (one sentence on standard error), 130 interrupted.
-    """
+    """Runs the command line."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from kerasft.cli.app import app
+
+    run(app, name="kerasft")
+
+
+def run(app: Any, *, name: str) -> None:
+    """Runs a command tree, that of `kerasft` or a plugin's own.
+
+    Exit codes: 0 fine, 1 a check failed, 2 a wrong request (one sentence on standard error), 130 interrupted.
+
+    Args:
+        app: A `typer.Typer`.
+        name: What the help calls the program.
+    """
     from kerasft.errors import Interrupted, KerasftError
 
     try:
-        app(prog_name="kerasft")
+        app(prog_name=name)
     except Interrupted as error:
         print(error, file=sys.stderr)
         sys.exit(130)

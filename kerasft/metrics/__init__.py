@@ -14,18 +14,21 @@ from kerasft.metrics.features import Features, extract
 from kerasft.metrics.labels import Classification, MultiLabel
 from kerasft.metrics.manifold import nearest, precision_recall
 from kerasft.metrics.path import perceptual_path_length
+from kerasft.metrics.perceptual import Perceptual, perceptual
 
 __all__ = [
     "Classification",
     "Extractor",
     "Features",
     "MultiLabel",
+    "Perceptual",
     "extract",
     "extractor",
     "frechet",
     "frechet_relative",
     "kernel_distance",
     "nearest",
+    "perceptual",
     "perceptual_path_length",
     "precision_recall",
 ]

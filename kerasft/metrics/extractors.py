@@ -75,7 +75,7 @@ def extractor(source: str | keras.Model | Callable[[Any], Any]) -> Extractor:
     if isinstance(source, keras.Model):
         side = source.input_shape[1]
         return Extractor(
-            name=source.name, call=_pooled(source), size=side, digest=_digest(source.get_weights())
+            name=source.name, call=_pooled(source), size=side, digest=digest_of(source.get_weights())
         )
     if callable(source):
         name = getattr(source, "__qualname__", type(source).__qualname__)
@@ -87,12 +87,12 @@ def extractor(source: str | keras.Model | Callable[[Any], Any]) -> Extractor:
 
         whole = vgg16.pretrained(input_shape=(64, 64, 3), dtype="float32")
         model = keras.Model(whole.input, whole.get_layer("block4_conv3").output)
-        return Extractor(name="vgg16", call=_pooled(model), size=64, digest=_digest(model.get_weights()))
+        return Extractor(name="vgg16", call=_pooled(model), size=64, digest=digest_of(model.get_weights()))
     if source == "efficientnet_lite0":
         from kerasft.pretrained.converters import efficientnet_lite0
 
         model = efficientnet_lite0.pretrained(input_shape=(224, 224, 3), dtype="float32")
-        return Extractor(name=source, call=_pooled(model), size=224, digest=_digest(model.get_weights()))
+        return Extractor(name=source, call=_pooled(model), size=224, digest=digest_of(model.get_weights()))
     if source == "inception":
         return _inception()
     raise ConfigError(
@@ -133,14 +133,20 @@ def _pooled(model: keras.Model) -> Callable[[Any], Any]:
     return lambda pictures: call(tf.constant(pictures)).numpy()
 
 
-def _random_v1() -> Extractor:
+def random_kernels() -> list[np.ndarray]:
+    """Returns the kernels of "random:v1", float32 `[3, 3, in, out]`."""
     # RandomState, because its numbers are promised never to change.
     random, kernels, channels = np.random.RandomState(1234), [], 3
     for filters in (32, 64, 128):
         kernel = random.standard_normal((3, 3, channels, filters)) * np.sqrt(2.0 / (9 * channels))
         kernels.append(kernel.astype(np.float32))
         channels = filters
-    digest = _digest(kernels)
+    return kernels
+
+
+def _random_v1() -> Extractor:
+    kernels = random_kernels()
+    digest = digest_of(kernels)
 
     @tf.function(reduce_retracing=True, autograph=False)
     def call(pictures: Any) -> Any:
@@ -169,11 +175,12 @@ def _inception() -> Extractor:
         name="inception",
         call=lambda pictures: pooled(pictures / 127.5 - 1.0),
         size=299,
-        digest=_digest(model.get_weights()),
+        digest=digest_of(model.get_weights()),
     )
 
 
-def _digest(arrays: Sequence[np.ndarray]) -> str:
+def digest_of(arrays: Sequence[np.ndarray]) -> str:
+    """Returns a hash of arrays, 16 hexadecimal digits."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())

@@ -11,6 +11,7 @@ import numpy as np
 
 from kerasft.data import Broken
 from kerasft.data.pictures import PictureFiles, broken, open_picture
+from kerasft.errors import DataError
 
 
 def pictures(path: str | os.PathLike[str], *, resolution: int) -> Pictures:
@@ -85,3 +86,17 @@ def decode(content: bytes, resolution: int) -> np.ndarray:
 
     image = open_picture(content)
     return np.asarray(ImageOps.fit(image, (resolution, resolution), Image.Resampling.LANCZOS))
+
+
+def read_picture(path: Path, resolution: int) -> np.ndarray:
+    """Returns what `decode` makes of a file, uint8 `[resolution, resolution, 3]`.
+
+    Raises:
+        DataError: There is no such file, or it is no picture.
+    """
+    try:
+        return decode(path.read_bytes(), resolution)
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist; name a picture") from None
+    except Exception as error:  # each decoder fails in its own way
+        raise DataError(f"{path} is no readable picture ({error}); repair it or name another") from None

@@ -82,14 +82,26 @@ def styles(task: Face, seeds: Any, *, truncation: float = 1.0, label: str | None
         truncation: 1 for any face, 0 for the average one.
         label: The class, if there are classes; the first, if None.
     """
+    z = latents(tf.constant(list(seeds), tf.int64), task.models["generator"].z_dim)
+    return mapped(task, z, truncation=truncation, label=label)
+
+
+def mapped(task: Face, z: Any, *, truncation: float = 1.0, label: str | None = None) -> np.ndarray:
+    """Returns the w of latents, float32 `[latents, w]`.
+
+    Args:
+        task: A built task.
+        z: float32 `[latents, z]`.
+        truncation: 1 for any face, 0 for the average one.
+        label: The class, if there are classes; the first, if None.
+    """
     generator = task.models["generator"]
-    z = latents(tf.constant(list(seeds), tf.int64), generator.z_dim)
     hot = None
     if task.labels:
-        chosen = tf.constant([label or task.labels[0]] * len(seeds))
+        chosen = tf.constant([label or task.labels[0]] * len(z))
         hot = tf.cast(chosen[:, None] == tf.constant(task.labels)[None], tf.float32)
     w = generator.mapping(z, hot, training=False)
-    return generator.mapping.truncate(w, tf.fill([len(seeds)], truncation)).numpy()
+    return generator.mapping.truncate(w, tf.fill([len(z)], truncation)).numpy()
 
 
 def synthesize(task: Face, ws: np.ndarray) -> np.ndarray:
