@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pydantic
 
@@ -12,6 +12,9 @@ Kind = Literal["classification", "multilabel"]
 
 SCRATCH = ("cnn", "resnet20")
 """Small backbones that start from random weights."""
+
+PRETRAINED = ("efficientnet_lite0",)
+"""Image backbones of the catalogue of pretrained weights."""
 
 _SMALL, _USUAL = 32, 224
 _FROM_SCRATCH = {"training": {"learning_rate": 3e-3, "epochs": 12}}
@@ -28,6 +31,9 @@ _SERVES: dict[str, tuple[str, tuple[str, ...]]] = {
 class NetworkConfig(Config):
     """The backbone."""
 
+    pretrained: bool = pydantic.Field(
+        default=True, description="Whether to start from pretrained weights, where the backbone has any."
+    )
     scale: int | None = pydantic.Field(
         default=None,
         ge=8,
@@ -87,7 +93,9 @@ class ImageConfig(TaskConfig):
     backbone: str = pydantic.Field(
         default="cnn",
         min_length=1,
-        description=f"What sees: one that starts from scratch: {', '.join(SCRATCH)}.",
+        description=f"What sees: one that starts from scratch ({', '.join(SCRATCH)}), "
+        f"{', '.join(PRETRAINED)}, a name of keras.applications, or an image preset of KerasHub (also "
+        "hf://, kaggle://, a folder).",
     )
     size: int | None = pydantic.Field(
         default=None,
@@ -110,6 +118,13 @@ class ImageConfig(TaskConfig):
     training: ImageTraining = pydantic.Field(
         default_factory=ImageTraining, description="Optimizer, rates, batches, epochs."
     )
+
+    known: ClassVar[tuple[str, ...]] = (*SCRATCH, *PRETRAINED)
+
+    @property
+    def named(self) -> bool:
+        """Whether the backbone is one of the task's own."""
+        return self.backbone in self.known
 
     @property
     def side(self) -> int:

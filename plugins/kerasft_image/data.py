@@ -56,7 +56,7 @@ def open_data(data: Any, *, target: str) -> Any:
 
 
 def digits(part: str = "train") -> dict[str, Any]:
-    """Returns handwritten digits of 8x8 pixels, from scikit-learn: 1,437 to train on, 360 to test with.
+    """Returns handwritten digits of 8x8 pixels, from scikit-learn: 1,438 to train on, 359 to test with.
 
     Args:
         part: "train" or "test"; every fifth picture of each digit is for the test.
@@ -69,7 +69,7 @@ def digits(part: str = "train") -> dict[str, Any]:
 
     Example:
         >>> digits("test")["image"].shape
-        (360, 8, 8, 3)
+        (359, 8, 8, 3)
     """
     if part not in ("train", "test"):
         raise DataError(f"{DIGITS}{part}: the digits have the parts train and test, as in {DIGITS}train")

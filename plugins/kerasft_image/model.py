@@ -7,7 +7,7 @@ from typing import NamedTuple
 import keras
 from keras import layers
 
-from kerasft_image.backbones import stages
+from kerasft_image.backbones import Backbone
 from kerasft_image.config import ImageConfig
 
 
@@ -25,7 +25,7 @@ class Built(NamedTuple):
     features: keras.KerasTensor
 
 
-def build_model(config: ImageConfig, backbone: keras.Model, *, outputs: int) -> Built:
+def build_model(config: ImageConfig, backbone: Backbone, *, outputs: int) -> Built:
     """Puts a head on a backbone.
 
     Args:
@@ -37,9 +37,10 @@ def build_model(config: ImageConfig, backbone: keras.Model, *, outputs: int) -> 
     scale = config.network.scale
     if scale is not None and scale != config.side:
         x = layers.Resizing(scale, scale, interpolation="bilinear", name="scale")(x)
-    features = backbone(x)
+    features = backbone.model(x)
     # float32 also under mixed precision: a softmax over half floats loses its small scores.
-    embedding = layers.GlobalAveragePooling2D(dtype="float32", name="embedding")(features)
+    pool = layers.GlobalAveragePooling2D if len(features.shape) == 4 else layers.GlobalAveragePooling1D
+    embedding = pool(dtype="float32", name="embedding")(features)
     head: list[keras.Layer] = []
     vector = embedding
     if config.head.dropout:
@@ -47,4 +48,4 @@ def build_model(config: ImageConfig, backbone: keras.Model, *, outputs: int) -> 
         vector = head[-1](vector)
     head.append(layers.Dense(outputs, dtype="float32", name="logits"))
     model = keras.Model(image, {"logits": head[-1](vector), "embedding": embedding}, name="image")
-    return Built(model, {**stages(backbone), "head": head}, features)
+    return Built(model, {**backbone.groups, "head": head}, features)

@@ -14,7 +14,7 @@ import kerasft
 from kerasft.data import Field, Source
 from kerasft.errors import DataError
 from kerasft.training.update import Batch
-from kerasft_image.backbones import build_backbone
+from kerasft_image.backbones import Backbone, architecture, build_backbone
 from kerasft_image.config import ImageConfig
 from kerasft_image.data import encode, open_data
 from kerasft_image.decoding import decode, resize
@@ -42,6 +42,8 @@ class Image(kerasft.Task):
         super().__init__(**values)
         self.kind: Kind = KINDS[self.config.kind](self.config)
         self._built: Built | None = None
+        self._backbone: Backbone | None = None
+        self._architecture: dict[str, Any] | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -72,7 +74,7 @@ class Image(kerasft.Task):
         self.kind.adapt(source)
 
     def save_assets(self, folder: Path) -> None:
-        learned = {"labels": self.labels}
+        learned = {"labels": self.labels, "architecture": self._architecture}
         (folder / _LEARNED).write_text(
             json.dumps(learned, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
         )
@@ -80,12 +82,24 @@ class Image(kerasft.Task):
     def load_assets(self, folder: Path) -> None:
         learned = json.loads((folder / _LEARNED).read_text(encoding="utf-8"))
         self.kind.names = tuple(learned["labels"])
+        self._architecture = learned["architecture"]
 
     def build_model(self) -> keras.Model:
-        side = self.config.network.scale or self.config.side
-        backbone = build_backbone(self.config, side=side)
-        self._built = build_model(self.config, backbone, outputs=len(self.labels))
+        outputs = len(self.labels)
+        if self._architecture is None:
+            self._architecture = architecture(self.config)
+        self._backbone = build_backbone(
+            self.config,
+            side=self.config.network.scale or self.config.side,
+            architecture=self._architecture,
+        )
+        self._built = build_model(self.config, self._backbone, outputs=outputs)
         return self._built.model
+
+    def load_pretrained(self, model: keras.Model | dict[str, keras.Model]) -> None:
+        assert self._backbone is not None
+        if self.config.network.pretrained and self._backbone.load is not None:
+            self._backbone.load()
 
     def layer_groups(self, model: keras.Model | dict[str, keras.Model]) -> dict[str, list[keras.Layer]]:
         assert self._built is not None

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import shutil
+
 import keras
 import numpy as np
 import pytest
 
 import kerasft
-from kerasft_image.backbones import stages
+from kerasft.errors import ConfigError, PretrainedError
+from kerasft_image.backbones import applications, stages
 from kerasft_image.backbones.small import cnn, resnet20
+from kerasft_image.drawn import shapes
 
 
 def test_resnet20_is_that_of_the_paper():
@@ -44,8 +48,6 @@ def test_stages_hold_every_layer_once():
 
 
 def test_a_frozen_stage_keeps_its_statistics(tiny):
-    from kerasft_image.drawn import shapes
-
     task = kerasft.create("image", **tiny, labels=["disc", "square"])
     task.build()
     task.freeze("stage_0")
@@ -59,9 +61,112 @@ def test_a_frozen_stage_keeps_its_statistics(tiny):
 
 
 def test_with_a_frozen_backbone_features_are_computed_once(tiny, capsys):
-    from kerasft_image.drawn import shapes
-
     task = kerasft.create("image", **tiny, labels=["disc", "square"])
     data = {"image": shapes(16, 16), "label": ["disc", "square"] * 8}
     task.finetune(data, freeze="backbone", verbose="line")
     assert "feature cache on" in capsys.readouterr().err
+
+
+def test_efficientnet_lite0_has_its_stages_and_sees_as_the_converter_does():
+    from kerasft_image.backbones.lite import efficientnet_lite0
+
+    backbone = efficientnet_lite0(32)
+    assert list(backbone.groups) == ["stem", *(f"stage{number}" for number in range(1, 8)), "top"]
+    members = [id(layer) for layers in backbone.groups.values() for layer in layers]
+    assert members == [id(layer) for layer in backbone.model.layers if layer.weights]
+
+
+@pytest.mark.fetched
+@pytest.mark.skipif(
+    kerasft.pretrained.cached("efficientnet_lite0") is None, reason="needs `kerasft fetch efficientnet_lite0`"
+)
+def test_efficientnet_lite0_starts_from_its_weights_unless_told_otherwise():
+    from kerasft.pretrained.converters.efficientnet_lite0 import pretrained
+
+    task = kerasft.create("image", backbone="efficientnet_lite0", size=32, labels=["a", "b"])
+    task.build()
+    own = task.model.get_layer("backbone").get_layer("stem_conv").kernel
+    np.testing.assert_array_equal(own, pretrained().get_layer("stem_conv").kernel)
+    fresh = kerasft.create(
+        "image", backbone="efficientnet_lite0", size=32, labels=["a", "b"], network={"pretrained": False}
+    )
+    fresh.build()
+    assert np.abs(fresh.model.get_layer("backbone").get_layer("stem_conv").kernel - own).max() > 0.01
+
+
+def test_backbones_of_keras_are_known_by_name():
+    assert {"resnet50", "inceptionv3", "mobilenetv2", "convnexttiny"} <= set(applications.names())
+    assert applications.name_of("MobileNetV2") == applications.name_of("mobilenetv2") == "MobileNetV2"
+    assert applications.name_of("resnet20") is None
+
+
+def test_a_backbone_of_keras_scales_pixels_as_its_weights_expect():
+    backbone = applications.build("mobilenetv2", side=32).model
+    plain = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(32, 32, 3))
+    plain.set_weights(backbone.get_weights())
+    picture = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
+    expected = plain(keras.applications.mobilenet_v2.preprocess_input(picture.copy()))
+    np.testing.assert_allclose(backbone(picture), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_backbone_of_keras_trains_with_its_stages_frozen(tiny):
+    task = kerasft.create(
+        "image", backbone="MobileNetV2", size=32, labels=["a", "b"], network={"pretrained": False}
+    )
+    task.build()
+    assert list(task.freezing.groups) == [f"stage_{number}" for number in range(4)] + ["head"]
+    report = task.freeze(3)
+    assert [row.trainable > 0 for row in report.rows] == [False] * 3 + [True] * 2
+
+
+def test_what_keras_cannot_build_or_download_is_one_sentence(monkeypatch):
+    with pytest.raises(ConfigError, match=r"InceptionV3 takes no pictures of 32 x 32 .*; raise size"):
+        applications.build("inceptionv3", side=32)
+    backbone = applications.build("mobilenetv2", side=32)
+
+    def refuse(*args, **kwargs):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(keras.utils, "get_file", refuse)
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", refuse)
+    with pytest.raises(
+        PretrainedError, match=r"weights of MobileNetV2 .*no route.*network\.pretrained=false"
+    ):
+        backbone.load()
+
+
+def test_a_preset_of_keras_hub(tmp_path, tiny):
+    keras_hub = pytest.importorskip("keras_hub")
+    models = keras_hub.models
+    backbone = models.ResNetBackbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[7],
+        stackwise_num_filters=[64, 16],
+        stackwise_num_blocks=[1, 1],
+        stackwise_num_strides=[1, 2],
+        block_type="basic_block",
+    )
+    converter = keras_hub.layers.ResNetImageConverter(scale=1 / 255, offset=[-0.5, -0.4, -0.3])
+    preprocessor = models.ResNetImageClassifierPreprocessor(converter)
+    classifier = models.ResNetImageClassifier(backbone=backbone, num_classes=3, preprocessor=preprocessor)
+    classifier.save_to_preset(str(tmp_path / "preset"))
+
+    task = kerasft.create("image", backbone=str(tmp_path / "preset"), size=32, labels=["disc", "square"])
+    task.build()
+    assert list(task.freezing.groups) == ["stage_0", "stage_1", "stage_2", "head"]
+    picture = shapes(2, 32).astype(np.float32)
+    mine = task.model.get_layer("backbone")(picture)
+    theirs = backbone(picture / 255 + np.float32([-0.5, -0.4, -0.3]))
+    np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
+
+    data = {"image": shapes(8, 32), "label": ["disc", "square"] * 4}
+    task.finetune(data, run_dir=tmp_path / "run", epochs=1, verbose="quiet")
+    shutil.rmtree(tmp_path / "preset")
+    again = kerasft.load(tmp_path / "run")
+    np.testing.assert_allclose(again.predict(data)["scores"], task.predict(data)["scores"], rtol=1e-5)
+
+
+def test_a_preset_that_hides_its_scaling_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(PretrainedError, match=r"has no image_converter\.json, which says how pixels"):
+        kerasft.create("image", backbone=str(tmp_path), labels=["a", "b"]).build()

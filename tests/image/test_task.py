@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 import kerasft
-from kerasft.errors import ConfigError
+from kerasft.errors import ConfigError, PretrainedError
 from kerasft.export.runtime import Model
 from kerasft.testing import check_task
 from kerasft_image.drawn import shapes
@@ -91,5 +91,5 @@ def test_labels_may_be_numbers():
 
 def test_an_unknown_backbone_is_named():
     task = kerasft.create("image", backbone="resnet21", labels=["a", "b"])
-    with pytest.raises(ConfigError, match="resnet20"):
+    with pytest.raises(PretrainedError, match=r'"resnet21"; did you mean .*resnet20'):
         task.build()

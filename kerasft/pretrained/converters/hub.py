@@ -116,6 +116,29 @@ def tokenizer(folder: Path, **settings: Any) -> Any:
     return _call(folder, lambda: keras_hub.tokenizers.Tokenizer.from_preset(str(folder), **settings))
 
 
+def pixels(folder: Path) -> tuple[Any, Any]:
+    """Returns how a preset of pictures scales pixels from 0 to 255: times the first, plus the second.
+
+    Args:
+        folder: A KerasHub preset.
+
+    Returns:
+        Factor and addend, each a number or one a channel.
+
+    Raises:
+        PretrainedError: The folder does not say.
+    """
+    import keras_hub
+
+    if not (folder / "image_converter.json").is_file():
+        raise PretrainedError(
+            f"{folder} has no image_converter.json, which says how pixels are scaled; save the whole "
+            "classifier with its preprocessor (task.save_to_preset), not the backbone alone"
+        )
+    found = _call(folder, lambda: keras_hub.layers.ImageConverter.from_preset(str(folder)))
+    return found.scale if found.scale is not None else 1.0, found.offset if found.offset is not None else 0.0
+
+
 def vocabulary(folder: Path) -> list[str]:
     """Returns the WordPiece vocabulary, in the order of the token ids."""
     return list(_word_piece(folder).get_vocabulary())

@@ -42,7 +42,7 @@ def resnet20(side: int) -> keras.Model:
 
     Example:
         >>> resnet20(32).count_params()
-        270896
+        270448
     """
     image = keras.Input((side, side, 3), name="image")
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(image)

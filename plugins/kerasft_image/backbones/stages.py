@@ -22,7 +22,7 @@ def stages(backbone: keras.Model) -> dict[str, list[keras.Layer]]:
     Example:
         >>> from kerasft_image.backbones.small import resnet20
         >>> {name: len(layers) for name, layers in stages(resnet20(32)).items()}
-        {'stage_0': 22, 'stage_1': 21, 'stage_2': 21}
+        {'stage_0': 25, 'stage_1': 21, 'stage_2': 21}
     """
     found: list[list[keras.Layer]] = [[]]
     height: int | None = None
