@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kerasft.errors import ConfigError, TrainingError
-from kerasft.registry import create
+from kerasft.registry import create, get
 from kerasft.training.checkpoint import AVERAGE, model_variables
 from kerasft.training.checkpoint import load as load_checkpoint
 from kerasft.training.resume import restore_task
@@ -17,18 +17,21 @@ if TYPE_CHECKING:
     from kerasft.task import Task
 
 
-def load(run_dir: str | Path, *, checkpoint: str = "best") -> Task:
+def load(run_dir: str | Path, *, checkpoint: str = "best", task: str | None = None) -> Task:
     """Rebuilds the task of a finished or interrupted run: config, assets, freeze state and weights.
 
     Args:
-        run_dir: The run folder.
+        run_dir: The run folder; or a file with networks of another program, whose config and weights the task
+            that `task` names takes over.
         checkpoint: "best" (the latest, if nothing was validated) or "latest".
+        task: Name of the task that a file is for; a run says itself.
 
     Returns:
         The task, ready for any verb; `finetune` with the same `run_dir` goes on with the run.
 
     Raises:
         TrainingError: the folder is no run, or holds no readable checkpoint.
+        ConfigError: the task reads no such file, or none is named.
         RegistryError: the plugin of its task is not installed.
 
     Example:
@@ -38,8 +41,39 @@ def load(run_dir: str | Path, *, checkpoint: str = "best") -> Task:
     """
     if checkpoint not in ("best", "latest"):
         raise ConfigError(f"checkpoint: {checkpoint!r} is neither 'best' nor 'latest'.")
+    if Path(run_dir).is_file():
+        return _build_imported(Path(run_dir), task)
     run = Run(run_dir)
     manifest = run.read()
+    if task not in (None, manifest["task"]):
+        raise ConfigError(f"{run.folder} is a run of the task {manifest['task']!r}, not of {task!r}.")
+    return _of_run(run, manifest, checkpoint)
+
+
+def import_file(task_class: type[Task], path: Path) -> Task:
+    """Returns what a task makes of a file of another program, not built.
+
+    Raises:
+        ConfigError: it reads no such file.
+    """
+    found = task_class.import_file(path)
+    if found is None:
+        name = task_class.name or task_class.__name__
+        raise ConfigError(
+            f"{path} is a file that the task {name!r} cannot start from; give the folder of a run."
+        )
+    return found
+
+
+def _build_imported(path: Path, name: str | None) -> Task:
+    if name is None:
+        raise ConfigError(f"{path} is a file, not a run: say which task reads it, such as task='face'.")
+    task = import_file(get(name), path)
+    task.build()
+    return task
+
+
+def _of_run(run: Run, manifest: dict[str, Any], checkpoint: str) -> Task:
     task = create(manifest["task"], **manifest["config"])
     task.given.clear()  # the run chose, not the caller
     restore_task(task, run, manifest)

@@ -55,6 +55,8 @@ class Task:
         run: The run folder it was trained in or loaded from.
         last_metrics: Metrics of the last epoch, or of the checkpoint that was loaded.
         evaluation_metrics: The metric objects of the last `evaluate`, in the state that it left.
+        notice: What must be known of weights that it started from, such as their licence; runs, reports and
+            exports keep it.
 
     Example:
         >>> class Double(Task):
@@ -92,6 +94,7 @@ class Task:
         self.run: Run | None = None
         self.last_metrics: dict[str, float] = {}
         self.evaluation_metrics: dict[str, keras.metrics.Metric] = {}
+        self.notice = ""
 
     # -------------------------------------------------------------------------------------------- For authors
 
@@ -154,6 +157,22 @@ class Task:
 
     def load_pretrained(self, model: keras.Model | dict[str, keras.Model]) -> None:
         """Loads pretrained weights into a model just built; not called when a run is loaded."""
+
+    @classmethod
+    def import_file(cls, path: Path) -> Task | None:
+        """Returns a task for a file that another program wrote: `finetune(init_from=...)` starts from it.
+
+        Its config makes the networks of the file, its `load_pretrained` fills them when it is built, and its
+        `notice` says what must be known of the weights.
+
+        Args:
+            path: A file that exists.
+
+        Returns:
+            The task, not built; None for a file of a kind that the task does not read, such as any by
+            default.
+        """
+        return None
 
     def layer_groups(self, model: keras.Model | dict[str, keras.Model]) -> dict[str, list[keras.Layer]]:
         """Returns layer groups, ordered from input to head; every layer with weights in exactly one.
@@ -436,7 +455,8 @@ class Task:
             validation_data: The same, or a fraction of `data` to hold out (stratified by label).
             run_dir: Folder for checkpoints, history, logs and the report; None saves nothing.
             resume: "auto" goes on if `run_dir` holds a run, "must" demands one, "never" refuses one.
-            init_from: Folder of another run whose weights to start from.
+            init_from: Folder of another run whose weights to start from, or a file of another program that
+                the task can read.
             partial: Leave out weights that differ in shape or name from those of `init_from`, instead of
                 refusing it.
             freeze: Same as calling `freeze` before.

@@ -35,7 +35,11 @@ Run = Annotated[str | None, typer.Option("--run", metavar="DIR", help="Folder of
 Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the training data.")]
 InitFrom = Annotated[
     str | None,
-    typer.Option("--init-from", metavar="RUN", help="Run to start from; task and config are taken from it."),
+    typer.Option(
+        "--init-from",
+        metavar="RUN",
+        help="Run to start from; task and config are taken from it. Or a file that the task reads.",
+    ),
 ]
 Partial = Annotated[
     bool | None, typer.Option("--partial", help="Of --init-from, take what fits instead of refusing.")
@@ -121,11 +125,7 @@ def _plan(
     plan = {**plan, **{key: value for key, value in flags.items() if value is not None}}
     before: dict[str, Any] = {}
     if plan.get("init_from"):
-        from kerasft.training.run import Run
-
-        manifest = Run(plan["init_from"]).read()
-        if plan.setdefault("task", manifest["task"]) == manifest["task"]:
-            before = manifest["config"]
+        before = _config_of_start(plan)
     _demand(plan, task="text", run="--run runs/first")
     config = merge(_updated(before, plan.pop("config", None) or {}), settings)
     with quiet_import():
@@ -150,6 +150,22 @@ def _demand(plan: dict[str, Any], **examples: str) -> None:
             raise ConfigError(
                 f"finetune needs a {key}: give it as a flag or in the recipe, for example {example}"
             )
+
+
+def _config_of_start(plan: dict[str, Any]) -> dict[str, Any]:
+    """Returns the config of what training starts from, none if that is of another task; adds the task."""
+    from kerasft.loading import import_file
+    from kerasft.training.run import Run
+
+    start = Path(plan["init_from"])
+    if start.is_file():
+        if not plan.get("task"):
+            raise ConfigError(f"{start} is a file: say which task reads it, for example kerasft finetune face")
+        with quiet_import():
+            task_class = registry.get(plan["task"])
+        return import_file(task_class, start).dump_config()
+    manifest = Run(start).read()
+    return manifest["config"] if plan.setdefault("task", manifest["task"]) == manifest["task"] else {}
 
 
 def _updated(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

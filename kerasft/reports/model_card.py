@@ -111,6 +111,8 @@ def _type(spec: Any) -> str:
 
 
 def _limits(task: Task, facts: Facts | None, metrics: Mapping[str, float]) -> Iterator[str]:
+    if task.notice:
+        yield task.notice
     if any(field.target and field.classes for field in task.fields()):
         yield "It answers only with the labels above, also where none of them fits."
     yield "What it learned is what its training data showed; test it on your own data before you rely on it."

@@ -12,7 +12,7 @@ import numpy as np
 
 from kerasft.data import Field, Source, describe_balance, open_source
 from kerasft.errors import ConfigError
-from kerasft.loading import load
+from kerasft.loading import import_file, load
 from kerasft.reports import Notes, write_run_report
 from kerasft.training import device
 from kerasft.training.adapters import merged
@@ -73,6 +73,8 @@ def finetune(
         check_measurable(task)
     if init_from is not None and before is None:
         reporter.say(f"starting from {init_from}: {_start_from(task, Path(init_from), partial=partial)}")
+        if task.notice:
+            reporter.say(task.notice)
     if freeze is not None and before is None:
         task.freeze(freeze)
     task.run = run
@@ -91,7 +93,8 @@ def finetune(
         run.assets.mkdir(parents=True, exist_ok=True)
         task.save_assets(run.assets)
         described = describe_run(task, unfreeze=unfreeze, data=source.fingerprint())
-        run.write({**described, "init_from": None if init_from is None else str(init_from)})
+        start = None if init_from is None else str(init_from)
+        run.write({**described, "init_from": start, "notice": task.notice})
         if balance is not None:
             Notes(run).add_balance(balance)
     here = device.current()
@@ -108,7 +111,12 @@ def finetune(
 def _start_from(task: Task, folder: Path, *, partial: bool) -> TransferReport:
     if task.freezing.lora is not None:
         raise ConfigError("init_from: the model has adapters already; give freeze= to finetune() instead.")
-    source = load(folder)
+    if folder.is_file():
+        source = import_file(type(task), folder)
+        source.build()
+    else:
+        source = load(folder)
+    task.notice = source.notice
     with merged(list(source.models.values())):
         return transfer_weights(source.models, task.models, partial=partial, where=str(folder))
 

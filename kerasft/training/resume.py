@@ -173,6 +173,7 @@ def _contradictions(now: Mapping[str, Any], then: Mapping[str, Any]) -> Iterator
 
 def restore_task(task: Task, run: Run, manifest: Mapping[str, Any]) -> None:
     """Builds a task as a run left it, up to the weights."""
+    task.notice = manifest.get("notice", "")
     if not task.models:
         task.load_assets(run.assets)
         task.build(pretrained=False)

@@ -11,6 +11,7 @@ from variants import Gan
 
 import kerasft
 from kerasft import ConfigError, LoRA, TrainingError
+from kerasft.reports import model_card
 from kerasft.training.run import Run
 
 OPTIONS = {"epochs": 1, "batch_size": 16, "verbose": "quiet"}
@@ -107,3 +108,60 @@ def test_a_resumed_run_does_not_start_again(first, tmp_path):
 def test_a_folder_that_is_no_run_is_named(tmp_path):
     with pytest.raises(kerasft.KerasftError, match=r"nothing"):
         Points().finetune(points(), init_from=tmp_path / "nothing", **OPTIONS)
+
+
+class Reader(Points):
+    """Reads kernels and biases that a program of its own wrote as .npz."""
+
+    def load_pretrained(self, model):
+        if self.arrays is not None:
+            for name in ("first", "second", "head"):
+                model.get_layer(name).set_weights([self.arrays[f"{name}_{i}"] for i in range(2)])
+
+    arrays = None
+
+    @classmethod
+    def import_file(cls, path):
+        if path.suffix != ".npz":
+            return None
+        arrays = dict(np.load(path))
+        task = cls(width=arrays["second_1"].size)
+        task.arrays, task.notice = arrays, "These weights are for tests only."
+        return task
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    shapes = {"first": (2, 8), "second": (8, 8), "head": (8, 3)}
+    random = np.random.default_rng(0)
+    arrays = {f"{name}_0": random.normal(size=shape) for name, shape in shapes.items()}
+    arrays |= {f"{name}_1": random.normal(size=shape[1]) for name, shape in shapes.items()}
+    np.savez(tmp_path / "foreign.npz", **arrays)
+    return tmp_path / "foreign.npz"
+
+
+def test_a_file_of_another_program_is_a_start_and_its_notice_stays(foreign, tmp_path, capfd):
+    start = {"init_from": foreign, "optimizer": "sgd", "learning_rate": 1e-30, "run_dir": tmp_path / "run"}
+    task = Reader()
+    task.finetune(points(), **OPTIONS | start | {"verbose": "line"})
+    np.testing.assert_allclose(layer(task, "second")[0], np.load(foreign)["second_0"], rtol=1e-6)
+    said = capfd.readouterr().err
+    assert "6 of 6 weights taken over" in said
+    assert "for tests only" in said
+    assert Run(tmp_path / "run").read()["notice"] == task.notice
+    other = Reader()
+    other.finetune(points(), **OPTIONS | start | {"init_from": foreign, "run_dir": tmp_path / "run"})
+    assert other.notice == task.notice
+    assert "These weights are for tests only." in model_card(other)
+
+
+def test_what_differs_from_a_file_is_named(foreign):
+    with pytest.raises(TrainingError, match=rf"The weights of {foreign} do not fit .*\(2, 6\) here"):
+        Reader(width=6).finetune(points(), init_from=foreign, **OPTIONS)
+
+
+def test_a_file_of_an_unknown_kind_is_one_sentence(foreign):
+    with pytest.raises(ConfigError, match=r"is a file that the task 'test-points' cannot start from; give"):
+        Points().finetune(points(), init_from=foreign, **OPTIONS)
+    with pytest.raises(ConfigError, match=r"is a file, not a run: say which task reads it"):
+        kerasft.load(foreign)
