@@ -67,7 +67,7 @@ def import_file(task_class: type[Task], path: Path) -> Task:
 
 def _build_imported(path: Path, name: str | None) -> Task:
     if name is None:
-        raise ConfigError(f"{path} is a file, not a run: say which task reads it, such as task='face'.")
+        raise ConfigError(f"{path} is a file, not a run: name the task that reads it: load(path, task=...).")
     task = import_file(get(name), path)
     task.build()
     return task

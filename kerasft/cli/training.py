@@ -154,13 +154,14 @@ def _demand(plan: dict[str, Any], **examples: str) -> None:
 
 def _config_of_start(plan: dict[str, Any]) -> dict[str, Any]:
     """Returns the config of what training starts from, none if that is of another task; adds the task."""
+    from kerasft import registry
     from kerasft.loading import import_file
     from kerasft.training.run import Run
 
     start = Path(plan["init_from"])
     if start.is_file():
         if not plan.get("task"):
-            raise ConfigError(f"{start} is a file: say which task reads it, for example kerasft finetune face")
+            raise ConfigError(f"{start} is a file: name the task that reads it, for example: finetune face")
         with quiet_import():
             task_class = registry.get(plan["task"])
         return import_file(task_class, start).dump_config()

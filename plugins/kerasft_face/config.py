@@ -48,6 +48,11 @@ class NetworkConfig(Config):
     mapping_rate: float = pydantic.Field(
         0.01, gt=0, description="Learning rate of the mapping network relative to the rest."
     )
+    label_depth: int | None = pydantic.Field(
+        None,
+        ge=0,
+        description="With classes, layers that map a label in the discriminator; null: as mapping_depth.",
+    )
     noise: bool = pydantic.Field(True, description="Whether synthesis adds noise.")
     group: int = pydantic.Field(
         4, ge=1, description="Pictures over which the minibatch standard deviation is taken."

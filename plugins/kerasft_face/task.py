@@ -17,7 +17,7 @@ from kerasft import Update
 from kerasft.data import Field, Source
 from kerasft.errors import DataError, OrderError
 from kerasft.training.examples import Examples
-from kerasft_face import evaluation, freezing
+from kerasft_face import evaluation, freezing, reference
 from kerasft_face.config import FaceConfig
 from kerasft_face.data import pictures
 from kerasft_face.drawn import PREFIX, cartoons, from_address
@@ -51,6 +51,7 @@ class Face(kerasft.Task):
         super().__init__(**values)
         self._labels: tuple[str, ...] = self.config.labels or ()
         self.seen: np.ndarray | None = None
+        self._reference: reference.Reference | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -126,13 +127,28 @@ class Face(kerasft.Task):
             plan,
             group=network.group,
             classes=len(self.labels),
-            depth=network.mapping_depth,
+            depth=network.mapping_depth if network.label_depth is None else network.label_depth,
             augment="" if config.game.augment == "none" else config.game.augment_kinds,
             adaptive=config.game.controller,
             mirror=config.mirror,
             name="discriminator",
         )
         return {"generator": generator, "discriminator": discriminator}
+
+    @classmethod
+    def import_file(cls, path: Path) -> Face | None:
+        """Reads the networks of a pickle of the reference StyleGAN2 or StyleGAN2-ADA."""
+        if path.suffix.lower() not in reference.EXTENSIONS:
+            return None
+        found = reference.read(path)
+        task = cls(**found.config())
+        task._reference, task.notice = found, reference.NOTICE
+        return task
+
+    def load_pretrained(self, model: keras.Model | dict[str, keras.Model]) -> None:
+        if self._reference is not None:
+            assert isinstance(model, dict)
+            reference.fill(self._reference, **model)
 
     def layer_groups(self, model: keras.Model | dict[str, keras.Model]) -> dict[str, list[keras.Layer]]:
         assert isinstance(model, dict)

@@ -37,30 +37,30 @@ class Storage:
 
 
 @contextlib.contextmanager
-def stand_ins(*names: str) -> Iterator[list[Any]]:
-    """Makes functions importable by these full names; whoever calls one fails the test."""
-    modules, found = {}, []
-    for full in names:
+def stand_ins(*names: str, classes: Mapping[str, type] = types.MappingProxyType({})) -> Iterator[list[Any]]:
+    """Makes functions and classes importable by full names; whoever calls a function fails the test."""
+    modules: dict[str, types.ModuleType] = {}
+    things = {**{full: _refusing(full) for full in names}, **classes}
+    for full, thing in things.items():
         path, _, name = full.rpartition(".")
-        for depth in range(1, path.count(".") + 2):
+        thing.__module__, thing.__qualname__, thing.__name__ = path, name, name
+        for depth in range(1, path.count(".") + 1):
             part = ".".join(path.split(".")[:depth])
-            modules.setdefault(part, types.ModuleType(part))
-        function = _refusing(path, name)
-        setattr(modules[path], name, function)
-        found.append(function)
+            if part not in sys.modules:
+                modules.setdefault(part, types.ModuleType(part))
+        setattr(modules.setdefault(path, types.ModuleType(path)), name, thing)
     with mock.patch.dict(sys.modules, modules):
-        yield found
+        yield [things[full] for full in names]
 
 
-def _refusing(module: str, name: str) -> Any:
+def _refusing(full: str) -> Any:
     def function(*arguments: Any, **named: Any) -> None:
-        raise AssertionError(f"{module}.{name} must not run")
+        raise AssertionError(f"{full} must not run")
 
-    function.__module__, function.__qualname__, function.__name__ = module, name, name
     return function
 
 
-def dump(value: Any) -> bytes:
+def dump(value: Any, *, protocol: int = 2) -> bytes:
     """Pickles with persistent ids for storages."""
 
     class Pickler(pickle.Pickler):
@@ -70,8 +70,15 @@ def dump(value: Any) -> bytes:
             return ("storage", item.kind, item.key, "cpu", item.values.size)
 
     stream = io.BytesIO()
-    Pickler(stream, 2).dump(value)
+    Pickler(stream, protocol).dump(value)
     return stream.getvalue()
+
+
+def stream(storage: Storage) -> bytes:
+    """Returns what torch.save once wrote for a storage alone."""
+    head = b"".join(pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}))
+    content = storage.values.size.to_bytes(8, "little") + storage.values.tobytes()
+    return head + dump(storage) + pickle.dumps([storage.key], 2) + content
 
 
 def write(path: Path, tensors: Mapping[str, np.ndarray]) -> Path:

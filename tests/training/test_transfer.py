@@ -163,5 +163,5 @@ def test_what_differs_from_a_file_is_named(foreign):
 def test_a_file_of_an_unknown_kind_is_one_sentence(foreign):
     with pytest.raises(ConfigError, match=r"is a file that the task 'test-points' cannot start from; give"):
         Points().finetune(points(), init_from=foreign, **OPTIONS)
-    with pytest.raises(ConfigError, match=r"is a file, not a run: say which task reads it"):
+    with pytest.raises(ConfigError, match=r"is a file, not a run: name the task"):
         kerasft.load(foreign)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kerasft.pretrained.readers.pickles import read_pickle
 from kerasft.pretrained.readers.torch import read_torch
 
-__all__ = ["read_torch"]
+__all__ = ["read_pickle", "read_torch"]

@@ -124,6 +124,35 @@ def read_torch(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     return tensors
 
 
+class _Arrays(_Tensors):
+    """The same where a tensor's numbers are there already."""
+
+    __slots__ = ()
+
+    def __call__(self, storage: Any, *rest: Any) -> Any:
+        if isinstance(storage, np.ndarray):
+            return storage
+        return super().__call__(storage, *rest).array()
+
+
+def names_in_pickles(source: Any) -> dict[str, Any]:
+    """Returns what stands for PyTorch's names in a plain pickle, whose tensors become arrays.
+
+    Args:
+        source: What an error calls the file.
+    """
+
+    def storage(content: Any) -> Any:
+        return _read_stream(io.BytesIO(content), source)
+
+    arrays = _Arrays()
+    return {
+        **dict.fromkeys((name for name, known in _KNOWN.items() if isinstance(known, _Tensors)), arrays),
+        "torch.storage._load_from_bytes": storage,
+        "torch.Size": tuple,
+    }
+
+
 def _read_zip(file: IO[bytes], path: Path) -> Any:
     with zipfile.ZipFile(file) as archive:
         roots = [name.removesuffix("data.pkl") for name in archive.namelist() if name.endswith("/data.pkl")]
@@ -143,7 +172,7 @@ def _read_zip(file: IO[bytes], path: Path) -> Any:
         return Unpickler(stream, known=_KNOWN, persistent=storage, source=path).load()
 
 
-def _read_stream(file: IO[bytes], path: Path) -> Any:
+def _read_stream(file: IO[bytes], path: Any) -> Any:
     if file.read(1) != b"\x80":
         raise PretrainedError(f"{path} is no PyTorch file; name a .pth or .pt that torch.save wrote")
     file.seek(0)
