@@ -65,6 +65,13 @@ class PictureFiles:
         name = self.names[number]
         return self._zip.read(name) if self._zip is not None else (self.path / name).read_bytes()
 
+    def other(self, name: str) -> bytes | None:
+        """Returns the content of another file beside the pictures, if there is one."""
+        try:
+            return self._zip.read(name) if self._zip is not None else (self.path / name).read_bytes()
+        except (KeyError, FileNotFoundError):
+            return None
+
     def where(self, number: int) -> str:
         """Returns the place of a picture for a message: "photos, cats/3.jpg"."""
         return f"{self.path.name}, {self.names[number]}"
@@ -93,7 +100,14 @@ def open_picture(content: bytes) -> Any:
     from PIL import Image, ImageOps
 
     with Image.open(io.BytesIO(content)) as opened:
-        image = ImageOps.exif_transpose(opened).convert("RGBA")
+        return on_white(ImageOps.exif_transpose(opened))
+
+
+def on_white(image: Any) -> Any:
+    """Returns a `PIL.Image.Image` in RGB, on white where it is transparent."""
+    from PIL import Image
+
+    image = image.convert("RGBA")
     ground = Image.new("RGBA", image.size, "white")
     return Image.alpha_composite(ground, image).convert("RGB")
 

@@ -58,6 +58,10 @@ def project(
         str,
         typer.Option("--extractor", help="Perceptual distance: vgg16 (kerasft fetch vgg16) or random:v1."),
     ] = "vgg16",
+    points: Annotated[
+        Path | None,
+        typer.Option("--landmarks", metavar="FILE", help="Five points a picture, to align the faces by."),
+    ] = None,
     steps: Annotated[int, typer.Option("--steps", min=1, help="Steps of the search.")] = 1000,
     each_style: Annotated[
         bool, typer.Option("--each-style", help="One w for each style: nearer, and harder to edit.")
@@ -72,12 +76,16 @@ def project(
         import numpy as np
 
         from kerasft.training.progress import Reporter
+        from kerasft_face.alignment import read_landmarks
         from kerasft_face.data import read_picture
         from kerasft_face.projection import project as look_for
         from kerasft_face.samples import save_png
         from kerasft_face.wspace import save_styles
 
-        targets = [read_picture(path, task.config.resolution) for path in pictures]
+        known = read_landmarks(points) if points is not None else {}
+        if missing := [path.name for path in pictures if points is not None and path.name not in known]:
+            raise ConfigError(f"--landmarks {points} has no line for {missing[0]}; add its five points")
+        targets = [read_picture(path, task.config.resolution, known.get(path.name)) for path in pictures]
         for path, target in zip(pictures, targets, strict=True):
             with Reporter().bar(f"project {path.name}", total=steps, unit="steps") as bar:
                 found = look_for(

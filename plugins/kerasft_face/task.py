@@ -19,7 +19,7 @@ from kerasft.errors import DataError, OrderError
 from kerasft.training.examples import Examples
 from kerasft_face import evaluation, freezing, reference
 from kerasft_face.config import FaceConfig
-from kerasft_face.data import pictures
+from kerasft_face.data import FittedPictures, pictures
 from kerasft_face.drawn import PREFIX, cartoons, from_address
 from kerasft_face.game import Game
 from kerasft_face.latents import latents
@@ -37,7 +37,7 @@ class Face(kerasft.Task):
     """Faces like those of the training pictures, one for every seed.
 
     Attributes:
-        seen: The first training pictures, uint8 `[pictures, side, side, 3]`, where they have one size.
+        seen: The first training pictures, uint8 `[pictures, side, side, 3]`, as the networks see them.
 
     Example:
         >>> task = kerasft.create("face", resolution=16)
@@ -85,12 +85,14 @@ class Face(kerasft.Task):
             return pictures(data, resolution=self.config.resolution)
         return data
 
+    def arrange(self, source: Source) -> Source:
+        return FittedPictures(source, resolution=self.config.resolution)
+
     def adapt(self, source: Source) -> None:
         if len(source) < 2:
             raise DataError(f"{source.name} has one picture; give at least two, or there is nothing to vary")
-        first = source.take(np.arange(min(len(source), _SEEN)), ["picture"])["picture"]
-        # What is no array of pictures of one size is named when it is encoded.
-        self.seen = first if isinstance(first, np.ndarray) and first.dtype == np.uint8 else None
+        first = self.arrange(source).take(np.arange(min(len(source), _SEEN)), ["picture"])
+        self.seen = np.asarray(first["picture"])
         if self.config.conditional and not self._labels:
             self._labels = source.classes("label")
 
@@ -166,14 +168,7 @@ class Face(kerasft.Task):
         return freezing.policy(policy, list(self.freezing.groups))
 
     def preprocess(self, raw: dict[str, Any]) -> dict[str, Any]:
-        side, picture = self.config.resolution, raw["picture"]
-        if picture.dtype != tf.uint8 or tuple(picture.shape[1:]) != (side, side, 3):
-            raise DataError(
-                f"The pictures are {picture.dtype.name} {tuple(picture.shape[1:])}, but the networks make "
-                f"uint8 {(side, side, 3)}: give arrays of that kind, set resolution=, or give a folder or "
-                ".zip of pictures, which are resized."
-            )
-        features = {"picture": picture}
+        features = {"picture": raw["picture"]}
         if self.config.conditional:
             features["label"] = self._one_hot(raw["label"])
         return features
@@ -232,13 +227,21 @@ class Face(kerasft.Task):
         for value in inputs.get("truncation", ()):
             if not 0.0 <= value <= 1.0:
                 raise DataError(f"{_TRUNCATION}, not {value:g}")
+        for name in ("z", "w"):
+            for row, value in enumerate(inputs.get(name, ()), start=1):
+                if not np.isfinite(np.asarray(value, np.float64)).all():
+                    raise DataError(f"{name} of row {row} holds NaN or an infinity; give finite numbers")
         return inputs
 
     def serve(self, inputs: dict[str, Any], *, signature: str) -> dict[str, Any]:
         # One by one, because the last bits of a convolution depend on the size of its batch.
         if signature == "synthesize_w":
-            return _answer(tf.map_fn(self._of_styles, inputs["w"], fn_output_signature=self._picture_spec))
-        z = inputs["z"] if signature == "synthesize_z" else latents(inputs["seed"], self.config.network.z_dim)
+            ws = _finite(inputs["w"], "w")
+            return _answer(tf.map_fn(self._of_styles, ws, fn_output_signature=self._picture_spec))
+        if signature == "synthesize_z":
+            z = _finite(inputs["z"], "z")
+        else:
+            z = latents(inputs["seed"], self.config.network.z_dim)
         truncation = inputs["truncation"]
         inside = tf.reduce_all((truncation >= 0.0) & (truncation <= 1.0))
         with tf.control_dependencies([tf.debugging.Assert(inside, [_TRUNCATION, truncation])]):
@@ -285,6 +288,12 @@ class Face(kerasft.Task):
             names = self._labels or ("first", "second")
             rows["label"] = [names[i % len(names)] for i in range(count)]
         return rows
+
+
+def _finite(values: Any, name: str) -> tf.Tensor:
+    finite = tf.reduce_all(tf.math.is_finite(values))
+    with tf.control_dependencies([tf.debugging.Assert(finite, [f"{name} holds NaN or an infinity"])]):
+        return tf.identity(values)
 
 
 def _answer(image: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 
 import kerasft
-from kerasft.errors import DataError
 from kerasft.export.runtime import Model
 from kerasft_face.samples import between, faces, grid, styles, synthesize
 
@@ -72,11 +71,3 @@ def test_a_grid_fills_rows_and_leaves_the_rest_black():
     laid = grid(pictures)
     assert laid[::2, ::2, 0].tolist() == [[10, 20], [30, 0]]
     assert grid(pictures, columns=3).shape == (2, 6, 3)
-
-
-def test_pictures_of_several_sizes_are_one_sentence(tiny):
-    pictures = [np.zeros((8, 8, 3), np.uint8), np.zeros((8, 9, 3), np.uint8)]
-    with pytest.raises(
-        DataError, match=r"'picture' must have one shape, but row 1 has \(8, 8, 3\) and row 2"
-    ):
-        kerasft.create("face", **tiny).finetune({"picture": pictures}, epochs=1, verbose="quiet")
