@@ -19,6 +19,7 @@ from kerasft.export.task import export_task
 from kerasft.prediction import Predictor
 from kerasft.training import device
 from kerasft.training.adapterfile import load_adapters, save_adapters
+from kerasft.training.augmentation import Augmentation
 from kerasft.training.evaluation import Evaluator, check_measurable
 from kerasft.training.examples import Examples
 from kerasft.training.features import Forward, FrozenPrefix
@@ -216,6 +217,14 @@ class Task:
         return {
             f.name: raw[f.name] for f in self.fields() if f.target and f.kind == "number" and f.name in raw
         }
+
+    def augmentation(self) -> Augmentation | None:
+        """Returns how training batches are changed at random; None, the default, leaves them as they are.
+
+        Examples are preprocessed once and then changed in every step, while the step before it runs, never in
+        validation, `evaluate`, `predict` or an export. With an augmentation the feature cache is off.
+        """
+        return None
 
     def loss(self, batch: Batch, outputs: Any) -> tf.Tensor:
         """Returns one loss per example, float `[batch]`, or a scalar; the model's own losses are added."""

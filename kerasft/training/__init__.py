@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kerasft.training.adapters import LoRA
+    from kerasft.training.augmentation import Augmentation
     from kerasft.training.freezereport import FreezeReport
     from kerasft.training.schedules import Gradual, Layerwise, Milestones, parse_unfreeze
     from kerasft.training.update import Batch, Update
 
 _HOME = {
+    "Augmentation": "augmentation",
     "Batch": "update",
     "FreezeReport": "freezereport",
     "Gradual": "schedules",
@@ -23,6 +25,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Augmentation",
     "Batch",
     "FreezeReport",
     "Gradual",

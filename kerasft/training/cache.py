@@ -37,6 +37,7 @@ class FeatureCache:
         unfreeze: When frozen groups are released.
         examples: Name to examples, the training data among them.
         reporter: Is told when the cache is on, and why when it is not.
+        augmented: Whether training batches are changed at random.
     """
 
     def __init__(
@@ -47,12 +48,14 @@ class FeatureCache:
         unfreeze: Unfreeze | None,
         examples: Mapping[str, Examples],
         reporter: Reporter,
+        augmented: bool = False,
     ) -> None:
         self._task = task
         self._config = config
         self._unfreeze = unfreeze
         self._examples = examples
         self._reporter = reporter
+        self._augmented = augmented
 
     def enter_phase(self, frozen: frozenset[int], epoch: int) -> str:
         """Prepares task and examples for a phase; returns what tells its compiled steps from others."""
@@ -86,6 +89,8 @@ class FeatureCache:
     def _why_not(self, frozen: frozenset[int], epoch: int) -> str | None:
         if not self._config.feature_cache:
             return "feature_cache is false"
+        if self._augmented:
+            return "augmentation shows the frozen layers something new in every step"
         # The whole phase counts, not what is left of it: a resumed run decides as an uninterrupted one does.
         around = [other for other in (epoch - 1, epoch + 1) if 0 <= other < self._config.epochs]
         if not any(self._task.freezing.frozen_in(other, self._unfreeze) == frozen for other in around):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from kerasft.data import Field, Source, describe_balance, open_source
 from kerasft.errors import ConfigError
@@ -204,6 +205,8 @@ def _make_loop(
     reporter.say(f"device {here.name}, precision {precision}, {jit}")
     metrics = task.metrics()
     callbacks = [*flatten(task.callbacks()), *callbacks]
+    with tf.device("CPU:0"):
+        augmentation = task.augmentation()
     if run is not None:
         callbacks = [*callbacks, Board(log_dir=str(run.tensorboard), write_graph=False)]
     return Loop(
@@ -218,6 +221,7 @@ def _make_loop(
         callbacks=callbacks,
         jit_compile=jit.on,
         reporter=reporter,
+        augmentation=augmentation,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
@@ -9,6 +11,7 @@ import keras
 import numpy as np
 
 from kerasft.errors import Interrupted, TrainingError
+from kerasft.training.augmentation import Augmentation
 from kerasft.training.best import BestCheckpoint
 from kerasft.training.cache import FeatureCache
 from kerasft.training.callbacks import align, check_rate, reads_batches
@@ -16,6 +19,7 @@ from kerasft.training.config import TrainingConfig
 from kerasft.training.device import LENGTH_MULTIPLE
 from kerasft.training.evaluation import Evaluator, read_metrics
 from kerasft.training.examples import Examples
+from kerasft.training.feeding import Feed
 from kerasft.training.grouping import group_steps, steps_per_epoch, training_batches
 from kerasft.training.interrupt import SignalGuard, SignalReceived
 from kerasft.training.movement import MovementWatch
@@ -24,9 +28,12 @@ from kerasft.training.run import Run
 from kerasft.training.schedules import Unfreeze
 from kerasft.training.state import Snapshot, TrainingState
 from kerasft.training.step import StepKind, Stepper
+from kerasft.training.update import Batch
 
 if TYPE_CHECKING:
     from kerasft.task import Task
+
+_MUCH_WAITING = 0.05
 
 
 class Loop:
@@ -38,6 +45,7 @@ class Loop:
             frozen = policy less what `unfreeze` has released by now       # a pure function of the epoch
             batches = order(seed, epoch)                                   # a pure function too
             for batch in batches not yet done:
+                change it at random, if the task augments              # a pure function of seed and step
                 stepper.run(batch)                                         # see Stepper
                 stop on NaN; save and stop on a signal; save every so often
             validate; tell the callbacks; save; remember the best
@@ -54,6 +62,7 @@ class Loop:
         callbacks: Keras callbacks.
         jit_compile: Compile with XLA.
         reporter: What a person sees.
+        augmentation: What changes training batches at random, or None.
     """
 
     def __init__(
@@ -70,6 +79,7 @@ class Loop:
         callbacks: Sequence[keras.callbacks.Callback],
         jit_compile: bool,
         reporter: Reporter,
+        augmentation: Augmentation | None = None,
     ) -> None:
         self._task = task
         self._stepper = stepper
@@ -90,6 +100,14 @@ class Loop:
             unfreeze=unfreeze,
             examples={"training": examples} | ({"validation": validation} if validation else {}),
             reporter=reporter,
+            augmented=augmentation is not None,
+        )
+        self._feed = Feed(
+            examples=examples,
+            augmentation=augmentation,
+            seed=task.config.seed,
+            multiple=self._multiple,
+            stacked=config.steps_per_call > 1,
         )
         self._batch_logs = any(reads_batches(callback) for callback in callbacks)
         self.state = TrainingState(models=task.models, metrics=metrics, stepper=stepper, callbacks=callbacks)
@@ -124,6 +142,7 @@ class Loop:
             TrainingError: a loss became NaN or Inf, or a checkpoint cannot be written.
             Interrupted: a signal came; the state was saved.
         """
+        started = time.perf_counter()
         try:
             with SignalGuard() as guard:
                 self._callbacks.on_train_begin()
@@ -135,6 +154,9 @@ class Loop:
                     self._stop_if_asked(guard)
         finally:
             self._task.forward_through(None)
+        waited = self._feed.waited / (time.perf_counter() - started)
+        if waited >= _MUCH_WAITING:
+            self._reporter.say(f"steps waited for their input {waited:.0%} of the time")
         if self._stepper.average is not None:
             self._stepper.average.swap()
         self._callbacks.on_train_end()
@@ -150,15 +172,17 @@ class Loop:
         self._callbacks.on_epoch_begin(epoch)
         title = f"epoch {epoch + 1}/{self._config.epochs}"
         with self._reporter.bar(title, total=len(self._examples)) as bar:
-            for steps, kind in self._calls(epoch, batches):
-                self._call(steps.start, [batches[i] for i in steps], kind, bar)
-                if guard.received is not None:
-                    self._save()
-                    self._stop_if_asked(guard)
-                if self._model.stop_training:
-                    break
-                if self.state.checkpoint_due(self._config.checkpoint_every) and steps.stop < len(batches):
-                    self._save()
+            feed = self._feed.run(self._calls(epoch, batches), batches, epoch=epoch)
+            with contextlib.closing(feed):
+                for steps, kind, batch in feed:
+                    self._call(steps.start, [batches[i] for i in steps], kind, batch, bar)
+                    if guard.received is not None:
+                        self._save()
+                        self._stop_if_asked(guard)
+                    if self._model.stop_training:
+                        break
+                    if self.state.checkpoint_due(self._config.checkpoint_every) and steps.stop < len(batches):
+                        self._save()
         self._end_epoch(epoch, title, guard)
 
     def _calls(self, epoch: int, batches: list[np.ndarray]) -> Iterator[tuple[range, StepKind]]:
@@ -173,15 +197,11 @@ class Loop:
         for steps in group_steps(kinds, sizes, first=self.state.batch, limit=self._config.steps_per_call):
             yield steps, kinds[steps.start]
 
-    def _call(self, first: int, group: list[np.ndarray], kind: StepKind, bar: Bar) -> None:
+    def _call(self, first: int, group: list[np.ndarray], kind: StepKind, batch: Batch, bar: Bar) -> None:
         self._movement.before_call()
         self._callbacks.on_train_batch_begin(first)
         stacked = self._config.steps_per_call > 1
-        if stacked:
-            batch = self._examples.stacked(group, multiple=self._multiple)
-        else:
-            batch = self._examples.batch(group[0], multiple=self._multiple)
-        losses = self._stepper.run(batch, kind, spec=self._examples.spec(), stacked=stacked)
+        losses = self._stepper.run(batch, kind, spec=self._feed.spec, stacked=stacked)
         for row, indices in zip(losses, group, strict=True):
             self._guard(row, kind)
             names = [self._stepper.updates[i].name for i in kind.due]

@@ -58,6 +58,47 @@ class HeadConfig(Config):
     )
 
 
+class AugmentConfig(Config):
+    """Random changes of training pictures; none of them is in validation, `predict` or an export."""
+
+    flip: Literal["none", "horizontal", "vertical", "both"] = pydantic.Field(
+        default="none", description="Mirror half of the pictures."
+    )
+    shift: float = pydantic.Field(
+        default=0.0, ge=0, le=1, description="Farthest move, as a share of the side; the rest is reflected."
+    )
+    rotate: float = pydantic.Field(default=0.0, ge=0, le=180, description="Widest turn, in degrees.")
+    zoom: float = pydantic.Field(
+        default=0.0, ge=0, lt=1, description="Strongest zoom: from 1 - zoom to 1 + zoom of what is seen."
+    )
+    brightness: float = pydantic.Field(
+        default=0.0, ge=0, le=1, description="Largest change of brightness, as a share of white."
+    )
+    contrast: float = pydantic.Field(
+        default=0.0, ge=0, lt=1, description="Largest change of contrast, as a factor from 1."
+    )
+    rand_augment: float = pydantic.Field(
+        default=0.0, ge=0, le=1, description="Strength of RandAugment, two changes a picture; 0: none."
+    )
+    erase: float = pydantic.Field(
+        default=0.0, ge=0, le=1, description="Chance that a rectangle of the picture is erased."
+    )
+    mixup: float = pydantic.Field(
+        default=0.0, ge=0, description="Alpha of MixUp, which blends pictures and their labels; 0: none."
+    )
+    cutmix: float = pydantic.Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Largest share of another picture that CutMix pastes, with its labels; 0: none.",
+    )
+    test_time: Literal["none", "flip"] = pydantic.Field(
+        default="none",
+        description="Outside of training, average what is seen in a picture and, with flip, in its mirror "
+        "image.",
+    )
+
+
 class ImageTraining(TrainingConfig):
     """Training settings with the defaults for pictures; rate and epochs depend on the backbone."""
 
@@ -115,6 +156,9 @@ class ImageConfig(TaskConfig):
     )
     network: NetworkConfig = pydantic.Field(default_factory=NetworkConfig, description="The backbone.")
     head: HeadConfig = pydantic.Field(default_factory=HeadConfig, description="After the backbone.")
+    augment: AugmentConfig = pydantic.Field(
+        default_factory=AugmentConfig, description="Random changes of training pictures."
+    )
     training: ImageTraining = pydantic.Field(
         default_factory=ImageTraining, description="Optimizer, rates, batches, epochs."
     )

@@ -7,8 +7,10 @@ from typing import NamedTuple
 import keras
 from keras import layers
 
+from kerasft.errors import ConfigError
 from kerasft_image.backbones import Backbone
 from kerasft_image.config import ImageConfig
+from kerasft_image.mirrored import Mirrored
 
 
 class Built(NamedTuple):
@@ -32,12 +34,23 @@ def build_model(config: ImageConfig, backbone: Backbone, *, outputs: int) -> Bui
         config: `side`, `network.scale` and `head` are read.
         backbone: Of `kerasft_image.backbones`.
         outputs: Number of labels.
+
+    Raises:
+        ConfigError: The backbone gives no map, and its mirror image was asked for.
     """
     image = x = keras.Input((config.side, config.side, 3), name="image")
     scale = config.network.scale
     if scale is not None and scale != config.side:
         x = layers.Resizing(scale, scale, interpolation="bilinear", name="scale")(x)
-    features = backbone.model(x)
+    seeing: keras.layers.Layer = backbone.model
+    if config.augment.test_time == "flip":
+        if len(backbone.model.output.shape) != 4:
+            raise ConfigError(
+                f"augment.test_time: {config.backbone} gives no map of features that could be mirrored back; "
+                "leave it out."
+            )
+        seeing = Mirrored(backbone.model)
+    features = seeing(x)
     # float32 also under mixed precision: a softmax over half floats loses its small scores.
     pool = layers.GlobalAveragePooling2D if len(features.shape) == 4 else layers.GlobalAveragePooling1D
     embedding = pool(dtype="float32", name="embedding")(features)

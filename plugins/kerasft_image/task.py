@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -13,10 +13,11 @@ import tensorflow as tf
 import kerasft
 from kerasft.data import Field, Source
 from kerasft.errors import DataError
-from kerasft.training.update import Batch
+from kerasft.training import Augmentation, Batch
+from kerasft_image.augment import augmentation
 from kerasft_image.backbones import Backbone, architecture, build_backbone
 from kerasft_image.config import ImageConfig
-from kerasft_image.data import encode, open_data
+from kerasft_image.data import DIGITS, encode, open_data
 from kerasft_image.decoding import decode, resize
 from kerasft_image.drawn import shapes
 from kerasft_image.kinds import KINDS, Kind
@@ -68,6 +69,9 @@ class Image(kerasft.Task):
 
     def open_data(self, data: Any) -> Any:
         return open_data(data, target=self.kind.target)
+
+    def default_data(self, split: Literal["train", "test"]) -> Any:
+        return f"{DIGITS}{split}" if self.config.kind == "classification" else None
 
     def adapt(self, source: Source) -> None:
         _check_pictures(source)
@@ -122,6 +126,9 @@ class Image(kerasft.Task):
 
     def targets(self, raw: dict[str, Any]) -> dict[str, Any]:
         return {self.kind.target: self.kind.targets(raw)}
+
+    def augmentation(self) -> Augmentation | None:
+        return augmentation(self.config.augment, target=self.kind.target, hot=self.kind.hot)
 
     def loss(self, batch: Batch, outputs: Any) -> tf.Tensor:
         return self.kind.loss(batch, outputs["logits"])

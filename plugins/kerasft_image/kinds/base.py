@@ -61,6 +61,10 @@ class Kind:
         """Returns what loss and metrics compare with."""
         raise NotImplementedError
 
+    def hot(self, targets: tf.Tensor) -> tf.Tensor:
+        """Returns targets as shares of each label, float32 `[batch, labels]`, as augmentation mixes them."""
+        raise NotImplementedError
+
     def loss(self, batch: Batch, logits: tf.Tensor) -> tf.Tensor:
         """Returns one loss per example."""
         raise NotImplementedError

@@ -29,8 +29,11 @@ class Classification(Kind):
     def targets(self, raw: dict[str, Any]) -> tf.Tensor:
         return self.index_of(raw["label"])
 
+    def hot(self, targets: tf.Tensor) -> tf.Tensor:
+        return targets if targets.shape.rank == 2 else tf.one_hot(targets, len(self.known_names))
+
     def loss(self, batch: Batch, logits: tf.Tensor) -> tf.Tensor:
-        labels = tf.one_hot(batch.targets["label"], len(self.known_names))
+        labels = self.hot(batch.targets["label"])
         smoothing = self.config.head.label_smoothing
         labels = labels * (1 - smoothing) + smoothing / len(self.known_names)
         return tf.nn.softmax_cross_entropy_with_logits(labels=labels, logits=logits)
@@ -40,7 +43,7 @@ class Classification(Kind):
         return {"classification": metrics.Classification(classes=len(names), class_names=names)}
 
     def score(self, batch: Batch, logits: tf.Tensor) -> tuple[Any, Any]:
-        return batch.targets["label"], logits
+        return tf.argmax(self.hot(batch.targets["label"]), -1), logits
 
     def answer(self, logits: tf.Tensor) -> dict[str, Any]:
         labels = tf.constant(self.known_names)

@@ -33,6 +33,9 @@ class MultiLabel(Kind):
         rows = tf.cast(labels.nrows(), tf.int32)
         return tf.minimum(tf.math.unsorted_segment_sum(hot, labels.value_rowids(), rows), 1.0)
 
+    def hot(self, targets: tf.Tensor) -> tf.Tensor:
+        return targets
+
     def loss(self, batch: Batch, logits: tf.Tensor) -> tf.Tensor:
         losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=batch.targets["labels"], logits=logits)
         return tf.reduce_mean(losses, -1)
@@ -43,7 +46,8 @@ class MultiLabel(Kind):
         return {"multilabel": metric}
 
     def score(self, batch: Batch, logits: tf.Tensor) -> tuple[Any, Any]:
-        return batch.targets["labels"], tf.sigmoid(logits)
+        # Of mixed pictures the label of the larger part counts.
+        return tf.cast(batch.targets["labels"] >= 0.5, tf.float32), tf.sigmoid(logits)
 
     def answer(self, logits: tf.Tensor) -> dict[str, Any]:
         labels, scores = tf.constant(self.known_names), tf.sigmoid(logits)
