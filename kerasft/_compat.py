@@ -76,6 +76,12 @@ def copy_optimizer(optimizer: keras.optimizers.Optimizer, **changes: Any) -> ker
     return scaled
 
 
+def adam_slots(optimizer: keras.optimizers.Adam, variable: Any) -> tuple[keras.Variable, keras.Variable]:
+    """Returns the first and second moments that an Adam keeps of a variable."""
+    index = optimizer._get_variable_index(variable)
+    return optimizer._momentums[index], optimizer._velocities[index]
+
+
 def seed_generators(layer: keras.Layer) -> list[keras.random.SeedGenerator]:
     """Returns the random state that `layer` itself holds."""
     return list(layer._seed_generators)

@@ -11,7 +11,10 @@ from kerasft.training.schedules import Layerwise, serialize
 
 # Any other name is looked up in Keras, which takes seconds to import.
 _USUAL_OPTIMIZERS = frozenset(
-    ("adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "ftrl", "lion", "nadam", "rmsprop", "sgd")
+    (
+        *("adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "ftrl", "lion", "nadam"),
+        *("rmsprop", "sgd", "sparseadam"),
+    )
 )
 
 

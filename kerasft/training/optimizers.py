@@ -16,6 +16,7 @@ from kerasft.errors import ConfigError
 from kerasft.training.config import TrainingConfig
 from kerasft.training.lazy import LazyRate
 from kerasft.training.schedules import Layerwise
+from kerasft.training.sparse_adam import SparseAdam
 
 
 @keras.saving.register_keras_serializable(package="kerasft")
@@ -145,7 +146,7 @@ def make_optimizer(
 
 def optimizer_classes() -> dict[str, Any]:
     """Returns the optimizers that a config can name, under their names in lower case."""
-    return {
+    return {"sparseadam": SparseAdam} | {
         key.lower(): value
         for key, value in vars(keras.optimizers).items()
         if inspect.isclass(value)

@@ -122,6 +122,16 @@ def test_rate_schedule(wrapped):
         assert _compat.rate_schedule(optimizer) is expected
 
 
+def test_adam_slots():
+    variable = keras.Variable(np.zeros(2, "float32"))
+    optimizer = keras.optimizers.Adam(0.1)
+    optimizer.build([variable])
+    optimizer.apply([tf.ones(2)], [variable])
+    first, second = _compat.adam_slots(optimizer, variable.value)
+    np.testing.assert_allclose(first.numpy(), 0.1, rtol=1e-5)
+    np.testing.assert_allclose(second.numpy(), 0.001, rtol=1e-4)
+
+
 def test_copy_optimizer():
     spared = keras.Variable(np.ones(1))
     adam = keras.optimizers.AdamW(0.1, weight_decay=0.5)
