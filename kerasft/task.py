@@ -138,11 +138,15 @@ class Task:
         Weights keep their shapes. It may see the same rows again, when a run is resumed.
         """
 
-    def arrange(self, source: Source) -> Source:
+    def arrange(self, source: Source, *, training: bool) -> Source:
         """Turns rows, for training and evaluation, into those that are preprocessed; the default leaves them.
 
         Override it where an example is not a row of the data but several, such as all that one user chose.
         The fields of the source that it returns are what `preprocess` and `targets` get.
+
+        Args:
+            source: Rows with the task's `fields`.
+            training: Whether they are trained on, under what is frozen now; else they are measured.
         """
         return source
 
@@ -547,7 +551,7 @@ class Task:
         )
         for note in source.notes:
             reporter.say(note)
-        source = self.arrange(source)
+        source = self.arrange(source, training=False)
         with reporter.bar("encoding", total=len(source)) as bar:
             examples = Examples(task=self, source=source, targets=True, progress=bar.update)
         self.evaluation_metrics = self.metrics()

@@ -70,6 +70,10 @@ def _described(spec: Any) -> str:
     return f"{spec.dtype.name}[{sizes}]"
 
 
+def _dense(tensor: Any) -> Any:
+    return tensor.to_tensor() if hasattr(tensor, "to_tensor") else tensor
+
+
 def _examples(task: Task) -> list[Example]:
     """Returns requests of all rows at once and of one row, for each signature that the example fits."""
     from kerasft.training.examples import raw_tensors
@@ -79,6 +83,7 @@ def _examples(task: Task) -> list[Example]:
     for name, specs in task.signatures().items():
         if set(specs) <= set(rows):
             fields = tuple(field for field in task.fields() if field.name in specs)
-            raw = {k: v.numpy() for k, v in raw_tensors({k: rows[k] for k in specs}, fields).items()}
+            tensors = raw_tensors({k: rows[k] for k in specs}, fields)
+            raw = {k: _dense(tensor).numpy() for k, tensor in tensors.items()}
             examples += [(name, raw), (name, {k: v[:1] for k, v in raw.items()})]
     return examples

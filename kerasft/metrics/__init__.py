@@ -1,4 +1,4 @@
-"""Metrics that Keras lacks: scores of labels, and distances between sets of pictures.
+"""Metrics that Keras lacks: scores of labels and of rankings, and distances between sets of pictures.
 
 `Classification` and `MultiLabel` are Keras metrics: they count inside the compiled step.
 
@@ -15,6 +15,7 @@ from kerasft.metrics.labels import Classification, MultiLabel
 from kerasft.metrics.manifold import nearest, precision_recall
 from kerasft.metrics.path import perceptual_path_length
 from kerasft.metrics.perceptual import Perceptual, perceptual
+from kerasft.metrics.ranking import grouped_roc_auc, ranking_scores, ranks, roc_auc, variety_scores
 
 __all__ = [
     "Classification",
@@ -26,9 +27,14 @@ __all__ = [
     "extractor",
     "frechet",
     "frechet_relative",
+    "grouped_roc_auc",
     "kernel_distance",
     "nearest",
     "perceptual",
     "perceptual_path_length",
     "precision_recall",
+    "ranking_scores",
+    "ranks",
+    "roc_auc",
+    "variety_scores",
 ]

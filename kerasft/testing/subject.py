@@ -147,11 +147,13 @@ class Subject:
     def examples(self) -> Examples:
         """The training rows, encoded."""
         with self.doing("encoding the training rows"):
-            return Examples(task=self.built, source=self.built.arrange(self.source), targets=True)
+            return Examples(
+                task=self.built, source=self.built.arrange(self.source, training=True), targets=True
+            )
 
     def batch(self, count: int) -> Batch:
         """Returns the first `count` encoded training rows as tensors."""
-        arrays = self.examples.batch(np.arange(count))
+        arrays = self.examples.batch(np.arange(count) % len(self.examples))
         return tf.nest.map_structure(
             lambda value: None if value is None else tf.convert_to_tensor(value), arrays
         )

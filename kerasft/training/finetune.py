@@ -169,7 +169,7 @@ def _encode(
     sample_weight: str | None,
     reporter: Reporter,
 ) -> tuple[Examples, Examples | None]:
-    config, source = task.config.training, task.arrange(source)
+    config, source = task.config.training, task.arrange(source, training=True)
     with reporter.bar("encoding", total=len(source)) as bar:
         examples = Examples(
             task=task,
@@ -183,7 +183,7 @@ def _encode(
         return examples, None
     return examples, Examples(
         task=task,
-        source=task.arrange(validation),
+        source=task.arrange(validation, training=False),
         targets=True,
         memory_limit=config.cache_memory_mb << 20,
     )

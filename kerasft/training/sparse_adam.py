@@ -17,7 +17,8 @@ class SparseAdam(keras.optimizers.Adam):
     The gradient of `tf.gather(table, ids)` is known row by row. Keras' own Adam makes a whole table of it,
     and counts a row that the batch has twice as two gradients, each squared on its own. Here the gradients of
     a row are summed first; of a large table the other rows stay where they are, and so do their moments,
-    which in Adam would decay. Tables of up to `dense_rows` rows, and all that is no table, move as under Adam.
+    which in Adam would decay. Tables of at most `dense_rows` rows, and all that is no table, move as under
+    Adam.
     Source: Kingma and Ba, 2015, "Adam"; the row-wise form is that of `torch.optim.SparseAdam`.
 
     Args:

@@ -324,7 +324,7 @@ class Baskets(kerasft.Task):
     def extend(self, source):
         self.seen |= set(source.iterate("buyer"))
 
-    def arrange(self, source):
+    def arrange(self, source, *, training):
         buyers = list(source.iterate("buyer"))
         counts = {buyer: float(buyers.count(buyer)) for buyer in buyers}
         fields = Field(name="count", kind="number"), Field(name="age", kind="number", target=True)

@@ -1,0 +1,105 @@
+"""What training learned beside weights: which users and items there are, and who chose what."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from kerasft.errors import DataError
+from kerasft_recommender.histories import Histories
+from kerasft_recommender.vocabulary import UNKNOWN, Vocabulary
+
+_IDS, _HISTORIES = "ids.json", "histories.npz"
+
+
+class Catalogue:
+    """Users, items, and the pairs of them that training saw.
+
+    Args:
+        users: The ids of users.
+        items: The ids of items.
+        histories: Who chose what.
+        new_from: Rows of users from here on came with the last extension.
+    """
+
+    def __init__(
+        self, *, users: Vocabulary, items: Vocabulary, histories: Histories, new_from: int = 1
+    ) -> None:
+        self.users = users
+        self.items = items
+        self.histories = histories
+        self.new_from = new_from
+
+    @classmethod
+    def learn(cls, users: list[str], items: list[str], *, spare: float) -> Catalogue:
+        """Makes one from choices, the user and the item of each.
+
+        Args:
+            users: Ids, one a choice.
+            items: Ids, one a choice.
+            spare: Spare rows as a share of the ids, at least 16.
+
+        Raises:
+            DataError: there is one item only.
+
+        Example:
+            >>> catalogue = Catalogue.learn(["ann", "bob", "ann"], ["tea", "tea", "milk"], spare=0.1)
+            >>> len(catalogue.users), len(catalogue.items), catalogue.users.capacity
+            (3, 3, 19)
+        """
+        names = [list(dict.fromkeys(ids)) for ids in (users, items)]
+        if len(names[1]) < 2:
+            raise DataError(
+                f"All choices are of one item, {names[1][0]!r}; with two there is something to rank"
+            )
+        tables = [
+            Vocabulary(what, known, capacity=1 + len(known) + max(16, int(spare * len(known))))
+            for what, known in zip(("users", "items"), names, strict=True)
+        ]
+        histories = Histories(
+            tables[0].numbers(users),
+            tables[1].numbers(items),
+            user_rows=tables[0].capacity,
+            item_rows=tables[1].capacity,
+        )
+        return cls(users=tables[0], items=tables[1], histories=histories)
+
+    def extend(self, users: list[str], items: list[str]) -> tuple[int, int]:
+        """Adds further choices, of new users and items too; returns how many of each were new.
+
+        Raises:
+            DataError: there are not enough spare rows.
+        """
+        before = len(self.users)
+        new = self.users.extend(users), self.items.extend(items)
+        if new[0]:
+            self.new_from = before
+        self.histories = self.histories.joined(self.users.numbers(users), self.items.numbers(items))
+        return new
+
+    def save(self, folder: Path) -> None:
+        """Writes it into a folder."""
+        ids = {
+            "users": {"known": self.users.known, "capacity": self.users.capacity},
+            "items": {"known": self.items.known, "capacity": self.items.capacity},
+            "new_from": self.new_from,
+        }
+        (folder / _IDS).write_text(json.dumps(ids, ensure_ascii=False) + "\n", encoding="utf-8")
+        self.histories.save(folder / _HISTORIES)
+
+    @classmethod
+    def load(cls, folder: Path) -> Catalogue:
+        """Reads what `save` wrote."""
+        ids = json.loads((folder / _IDS).read_text(encoding="utf-8"))
+        tables = {
+            what: Vocabulary(what, ids[what]["known"], capacity=ids[what]["capacity"])
+            for what in ("users", "items")
+        }
+        histories = Histories.load(folder / _HISTORIES)
+        return cls(**tables, histories=histories, new_from=ids["new_from"])
+
+    def known_pairs(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Whether both user and item of each pair are known, for rows of each."""
+        return (users != UNKNOWN) & (items != UNKNOWN)

@@ -1,0 +1,50 @@
+"""A table of vectors, one for each id."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable(package="kerasft_recommender")
+class Table(keras.layers.Layer):
+    """Vectors by row, of which a step reads, and moves, only those that it needs.
+
+    `keras.layers.Embedding` reads the whole table at every step; the gradient of this one is known row by row
+    (see `kerasft.training.sparse_adam`).
+
+    Args:
+        rows: How many; row 0 stands for what is unknown.
+        width: Length of a vector.
+        deviation: Standard deviation of the normal distribution that vectors start from.
+
+    Example:
+        >>> table = Table(4, 2, deviation=0.1)
+        >>> table(tf.constant([[1, 1], [3, 0]])).shape
+        TensorShape([2, 2, 2])
+    """
+
+    def __init__(self, rows: int, width: int, *, deviation: float, **kwargs: Any) -> None:
+        super().__init__(dtype="float32", **kwargs)
+        self.rows = rows
+        self.width = width
+        self.deviation = deviation
+        self.built = True
+        self.table = self.add_weight(
+            name="table",
+            shape=(rows, width),
+            initializer=keras.initializers.RandomNormal(stddev=deviation),
+        )
+
+    def call(self, rows: Any) -> tf.Tensor:
+        """Returns the vectors of rows: float32 `[..., width]` for int `[...]`."""
+        return tf.gather(self.table.value, rows)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        own = {"rows": self.rows, "width": self.width, "deviation": self.deviation}
+        config = super().get_config()
+        del config["dtype"]
+        return {**config, **own}

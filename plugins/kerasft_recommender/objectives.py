@@ -1,0 +1,146 @@
+"""What a recommender learns from choices, by name."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import keras
+import tensorflow as tf
+
+from kerasft_recommender.catalogue import Catalogue
+from kerasft_recommender.scorers import Scorer
+from kerasft_recommender.vocabulary import UNKNOWN
+
+_TRIES = 3
+_NEVER = -1e9
+_EVALUATION_SEED = 1
+
+
+class Objective(keras.layers.Layer):
+    """Scores items for a batch, and says how wrong the scores are.
+
+    Args:
+        catalogue: Users, items and choices; read when a step is compiled.
+
+    Attributes:
+        by_user: Whether an example is a user with all items, rather than one choice.
+    """
+
+    by_user: ClassVar[bool] = False
+
+    def __init__(self, catalogue: Catalogue, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.catalogue = catalogue
+
+    @abstractmethod
+    def scores(self, scorer: Scorer, features: dict[str, Any], *, training: bool) -> tf.Tensor:
+        """Returns scores float32 `[examples, n]`."""
+
+    @abstractmethod
+    def loss(self, scores: tf.Tensor, features: dict[str, Any]) -> tf.Tensor:
+        """Returns the loss of each example, float32 `[examples]`."""
+
+
+class FullSoftmax(Objective):
+    """Cross-entropy of the items that a user chose against all items of the catalogue.
+
+    With many users in a batch it is one product of matrices, and there is nothing to sample. A user counts as
+    often as there are choices. Source: Rendle, 2021, "Item Recommendation from Implicit Feedback", section 4.
+    """
+
+    by_user = True
+
+    def scores(self, scorer: Scorer, features: dict[str, Any], *, training: bool) -> tf.Tensor:
+        known = len(self.catalogue.items)
+        unknown = tf.one_hot(UNKNOWN, known, on_value=_NEVER, off_value=0.0)
+        return scorer.every(scorer.user(features["user"]), stop=known) + unknown
+
+    def loss(self, scores: tf.Tensor, features: dict[str, Any]) -> tf.Tensor:
+        items = features["items"]
+        chosen = tf.cast(items != UNKNOWN, tf.float32)
+        count = tf.reduce_sum(chosen, 1)
+        gained = tf.reduce_sum(tf.gather(scores, items, batch_dims=1) * chosen, 1)
+        total = count * tf.reduce_logsumexp(scores, 1) - gained
+        return total / tf.maximum(tf.reduce_mean(count), 1.0)
+
+
+class Sampled(Objective):
+    """Compares a choice with items that the user did not choose, drawn anew at every step.
+
+    Args:
+        catalogue: Users, items and choices.
+        negatives: Items drawn for each choice, uniformly; those that the user chose are drawn again, twice.
+    """
+
+    def __init__(self, catalogue: Catalogue, *, negatives: int, **kwargs: Any) -> None:
+        super().__init__(catalogue, **kwargs)
+        self.negatives = negatives
+        self.seed_generator = keras.random.SeedGenerator()
+
+    def scores(self, scorer: Scorer, features: dict[str, Any], *, training: bool) -> tf.Tensor:
+        user, chosen = features["user"], features["items"][:, :1]
+        items = tf.concat([chosen, self.draw(user, training=training)], 1)
+        return scorer(user, items)
+
+    def draw(self, user: tf.Tensor, *, training: bool) -> tf.Tensor:
+        """Returns items that users did not choose, int32 `[users, n]`; the same in every evaluation."""
+        shape = (tf.shape(user)[0], self.negatives * _TRIES)
+        drawn = keras.random.randint(
+            shape,
+            UNKNOWN + 1,
+            len(self.catalogue.items),
+            dtype="int32",
+            seed=self.seed_generator if training else _EVALUATION_SEED,
+        )
+        chosen = self.catalogue.histories.contains(user, drawn)
+        tries, again = tf.split(drawn, _TRIES, axis=1), tf.split(chosen, _TRIES, axis=1)
+        items = tries[-1]
+        for candidate, taken in zip(tries[-2::-1], again[-2::-1], strict=True):
+            items = tf.where(taken, items, candidate)
+        return items
+
+
+class CrossEntropy(Sampled):
+    """Binary cross-entropy of a choice against the drawn items (He et al., 2017)."""
+
+    def loss(self, scores: tf.Tensor, features: dict[str, Any]) -> tf.Tensor:
+        wrong = tf.concat([tf.nn.softplus(-scores[:, :1]), tf.nn.softplus(scores[:, 1:])], 1)
+        return tf.reduce_mean(wrong, 1)
+
+
+class PairwiseRanking(Sampled):
+    """The chance that a choice ranks above each of the drawn items (BPR; Rendle et al., 2009)."""
+
+    def loss(self, scores: tf.Tensor, features: dict[str, Any]) -> tf.Tensor:
+        return tf.reduce_mean(tf.nn.softplus(scores[:, 1:] - scores[:, :1]), 1)
+
+
+class InBatchSoftmax(Objective):
+    """Cross-entropy of a choice against the other choices of the batch.
+
+    An item is among them as often as it is popular, so the logarithm of its share of all choices is taken off
+    its score; and where another row has the same item it is no mistake. Source: Yi et al., 2019,
+    "Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations".
+    """
+
+    def scores(self, scorer: Scorer, features: dict[str, Any], *, training: bool) -> tf.Tensor:
+        item = features["items"][:, 0]
+        scores = scorer.pairs(scorer.user(features["user"]), scorer.item(item)[None])
+        popularity = tf.constant(self.catalogue.histories.popularity, tf.float32)
+        share = tf.maximum(popularity, 1.0) / tf.reduce_sum(popularity)
+        same = (item[:, None] == item[None]) & ~tf.eye(tf.shape(item)[0], dtype=tf.bool)
+        return tf.where(same, _NEVER, scores - tf.math.log(tf.gather(share, item))[None])
+
+    def loss(self, scores: tf.Tensor, features: dict[str, Any]) -> tf.Tensor:
+        return tf.reduce_logsumexp(scores, 1) - tf.linalg.diag_part(scores)
+
+
+def make_objective(name: str, catalogue: Catalogue, *, negatives: int) -> Objective:
+    """Returns an objective by its name in the config."""
+    if name == "full_softmax":
+        return FullSoftmax(catalogue, name="objective")
+    if name == "in_batch_softmax":
+        return InBatchSoftmax(catalogue, name="objective")
+    kind = {"bce": CrossEntropy, "bpr": PairwiseRanking}[name]
+    return kind(catalogue, negatives=negatives, name="objective")

@@ -1,0 +1,73 @@
+"""Neural matrix factorisation: both at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from kerasft_recommender.layers import Table
+from kerasft_recommender.scorers.base import Scorer
+from kerasft_recommender.scorers.mlp import Tower
+
+
+@keras.saving.register_keras_serializable(package="kerasft_recommender")
+class NeuMF(Scorer):
+    """The products of GMF and the last hidden layer of an MLP, weighed by one layer.
+
+    One table an entity holds the vectors of both parts side by side. Source: He et al., 2017, "Neural
+    Collaborative Filtering", section 3.4.
+
+    Args:
+        user_rows: Rows of the table of users.
+        item_rows: Rows of the table of items.
+        factors: Length of a vector of the GMF part.
+        layers: Widths of the MLP part: of both vectors together, then of the hidden layers.
+        deviation: Standard deviation of vectors at the start.
+
+    Example:
+        >>> scorer = NeuMF(user_rows=3, item_rows=5, factors=2, layers=(8, 4, 2), deviation=0.1)
+        >>> scorer(tf.constant([1, 2]), tf.constant([[4, 1], [2, 2]])).shape
+        TensorShape([2, 2])
+    """
+
+    def __init__(
+        self,
+        *,
+        user_rows: int,
+        item_rows: int,
+        factors: int,
+        layers: Sequence[int],
+        deviation: float,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(dtype="float32", **kwargs)
+        self.factors = factors
+        width = factors + layers[0] // 2
+        self.user_table = Table(user_rows, width, deviation=deviation, name="users")
+        self.item_table = Table(item_rows, width, deviation=deviation, name="items")
+        self.tower = Tower(layers[1:], name="tower")
+        self.head = keras.layers.Dense(1, dtype="float32", name="head")
+        self(tf.zeros((1,), tf.int32), tf.zeros((1, 1), tf.int32))
+        self.groups = {
+            "user_table": [self.user_table],
+            "item_table": [self.item_table],
+            "tower": [self.tower],
+            "head": [self.head],
+        }
+
+    def user(self, rows: Any) -> tf.Tensor:
+        return self.user_table(rows)
+
+    def item(self, rows: Any) -> tf.Tensor:
+        return self.item_table(rows)
+
+    def items(self) -> tf.Tensor:
+        return tf.convert_to_tensor(self.item_table.table.value)
+
+    def pairs(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+        products = users[:, None, : self.factors] * items[..., : self.factors]
+        hidden = self.tower(users[:, self.factors :], items[..., self.factors :])
+        return self.head(tf.concat([products, hidden], -1))[..., 0]

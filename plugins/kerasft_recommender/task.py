@@ -1,0 +1,310 @@
+"""The recommender task: from choices to the items that a user would choose next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import kerasft
+from kerasft.data import Field, Source, open_source
+from kerasft.errors import DataError, OrderError
+from kerasft.training.examples import Examples
+from kerasft.training.update import Batch
+from kerasft_recommender import answering, baselines, evaluation, generated
+from kerasft_recommender.catalogue import Catalogue
+from kerasft_recommender.config import FULL_SOFTMAX_ITEMS, RecommenderConfig
+from kerasft_recommender.objectives import make_objective
+from kerasft_recommender.ranker import Ranker
+from kerasft_recommender.scorers import SCORERS, Scorer
+from kerasft_recommender.splitting import last_of_each
+from kerasft_recommender.vocabulary import UNKNOWN
+
+_CHUNK = 65_536
+_BASELINE_VALUES = ("hr", "ndcg")
+_GROUPED = (Field(name="user_id", kind="id"), Field(name="items", kind="tokens"))
+
+
+@kerasft.register("recommender")
+class Recommender(kerasft.Task):
+    """What a user would choose next, learned from what users chose.
+
+    Example:
+        >>> task = kerasft.create("recommender", scorer="gmf")
+        >>> list(task.signatures())
+        ['serving_default', 'recommend_from_history', 'score', 'similar_items']
+    """
+
+    config_class = RecommenderConfig
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__(**values)
+        self._catalogue: Catalogue | None = None
+        self._baselines: dict[tuple[str, str], dict[str, float]] = {}
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """Users, items, and the choices of the training data.
+
+        Raises:
+            OrderError: before training data was seen.
+        """
+        if self._catalogue is None:
+            raise OrderError("The users and items are those of the training data: call finetune(data) first.")
+        return self._catalogue
+
+    @property
+    def objective(self) -> str:
+        """The objective, where the config leaves it open too."""
+        if self.config.objective != "auto":
+            return self.config.objective
+        small = len(self.catalogue.items) <= FULL_SOFTMAX_ITEMS
+        return "full_softmax" if self.config.scorer == "gmf" and small else "bce"
+
+    @property
+    def monitor(self) -> str:  # type: ignore[override]
+        """The discounted gain of the list that a user sees."""
+        return f"val_ndcg@{self.config.metrics.k}"
+
+    # -------------------------------------------------------------------------------------------------- Data
+
+    def fields(self) -> tuple[Field, ...]:
+        fields = [
+            Field(name="user_id", kind="id", aliases=("user", "userId", "userid", "uid", "customer_id")),
+            Field(
+                name="item_id", kind="id", aliases=("item", "itemId", "itemid", "iid", "movieId", "positive")
+            ),
+            Field(name="timestamp", kind="integer", aliases=("time", "date"), required=False),
+            Field(name="k", kind="integer", request=True, default=10),
+            Field(name="exclude_seen", kind="boolean", request=True, default=True),
+            Field(name="item_ids", kind="tokens", request=True),
+        ]
+        if self.config.metrics.protocol == "ncf99":
+            fields.append(
+                Field(name="negatives", kind="tokens", aliases=("negatives99",), target=True, required=False)
+            )
+        return tuple(fields)
+
+    def default_data(self, split: Literal["train", "test"]) -> Any:
+        return generated.ratings(split)
+
+    def hold_out(self, source: Source, share: float) -> tuple[Source, Source]:
+        if self.config.hold_out == "random":
+            return super().hold_out(source, share)
+        return last_of_each(source, share)
+
+    def adapt(self, source: Source) -> None:
+        users, items = _choices(source)
+        self._catalogue = Catalogue.learn(users, items, spare=self.config.spare)
+
+    def extend(self, source: Source) -> None:
+        users, items = self.catalogue.extend(*_choices(source))
+        self._predictors.clear()
+        if users and not items and self.freezing.policy is None:
+            self.freeze("items")
+
+    def arrange(self, source: Source, *, training: bool) -> Source:
+        if training and self.models and self.freezing.policy == self.freeze_policy("items"):
+            source = self._of_new_users(source)
+        if self.config.metrics.protocol == "ncf99" and "negatives" in source.columns:
+            return source
+        if not make_objective(self.objective, self.catalogue, negatives=1).by_user:
+            return source
+        users, items = _choices(source)
+        rows: dict[str, dict[str, None]] = {}
+        for user, item in zip(users, items, strict=True):
+            rows.setdefault(user, {})[item] = None
+        grouped = {"user_id": list(rows), "items": [list(row) for row in rows.values()]}
+        return open_source(grouped, fields=_GROUPED)
+
+    def _of_new_users(self, source: Source) -> Source:
+        rows = self.catalogue.users.numbers(source.iterate("user_id"))
+        new = np.flatnonzero(rows >= self.catalogue.new_from)
+        if self.catalogue.new_from == 1 or not len(new):
+            raise DataError(
+                f"{source.name} has no new users, and freeze('items') trains the rows of new users only: "
+                "choose freeze('none')."
+            )
+        return source.subset(new)
+
+    def save_assets(self, folder: Path) -> None:
+        self.catalogue.save(folder)
+
+    def load_assets(self, folder: Path) -> None:
+        self._catalogue = Catalogue.load(folder)
+
+    # ------------------------------------------------------------------------------------------------- Model
+
+    def build_model(self) -> keras.Model:
+        config, catalogue = self.config, self.catalogue
+        network = config.network
+        sizes: dict[str, Any] = {"factors": network.factors, "layers": network.layers}
+        wanted = {"gmf": ("factors",), "mlp": ("layers",), "neumf": ("factors", "layers")}[config.scorer]
+        scorer = SCORERS[config.scorer](
+            user_rows=catalogue.users.capacity,
+            item_rows=catalogue.items.capacity,
+            deviation=network.deviation,
+            name="scorer",
+            **{name: sizes[name] for name in wanted},
+        )
+        objective = make_objective(self.objective, catalogue, negatives=config.negatives)
+        return Ranker(scorer=scorer, objective=objective, penalty=config.penalty)
+
+    @property
+    def scorer(self) -> Scorer:
+        """What scores an item for a user."""
+        return self.model.scorer
+
+    def layer_groups(self, model: keras.Model | dict[str, keras.Model]) -> dict[str, list[keras.Layer]]:
+        assert isinstance(model, Ranker)
+        return model.scorer.groups
+
+    def preprocess(self, raw: dict[str, Any]) -> dict[str, Any]:
+        features = {"user": self.catalogue.users.rows(raw["user_id"])}
+        if "items" in raw:
+            features["items"] = self.catalogue.items.rows(raw["items"])
+        else:
+            features["items"] = self.catalogue.items.rows(raw["item_id"])[:, None]
+        return features
+
+    def targets(self, raw: dict[str, Any]) -> dict[str, Any]:
+        return {"negatives": self.catalogue.items.rows(raw["negatives"])} if "negatives" in raw else {}
+
+    def loss(self, batch: Batch, outputs: Any) -> tf.Tensor:
+        return self.model.objective.loss(outputs, batch.features)
+
+    def freeze_policy(self, policy: Any) -> Any:
+        if policy == "items":
+            return [name for name in self.freezing.groups if name != "user_table"]
+        if policy == "towers":
+            return [name for name in self.freezing.groups if name not in ("user_table", "item_table")]
+        return policy
+
+    # ------------------------------------------------------------------------------------------- Measurement
+
+    def measure(
+        self, examples: Examples, *, batch_size: int, progress: Callable[[int], None]
+    ) -> dict[str, float]:
+        return evaluation.measure(self, examples, batch_size=batch_size, progress=progress)
+
+    def every_score(self, users: tf.Tensor) -> tf.Tensor:
+        """Returns the scores of all known items, float32 `[n, known]`; column 0 is that of no item."""
+        return self.scorer.every(self.scorer.user(users), stop=len(self.catalogue.items))
+
+    def baseline_scores(self, name: str, choices: evaluation.HeldOut) -> dict[str, float]:
+        """Returns what a baseline reaches on choices; computed once for the same ones."""
+        key = name, evaluation.fingerprint(choices, self.catalogue)
+        if key not in self._baselines:
+            score = baselines.BASELINES[name](self.catalogue.histories)
+            if score is None:
+                return {}
+            k = self.config.metrics.k
+            found = evaluation.rank(score, choices, self.catalogue, k=k)
+            self._baselines[key] = {
+                f"{value}@{k}_{name}": found[f"{value}@{k}"] for value in _BASELINE_VALUES
+            }
+        return self._baselines[key]
+
+    # ----------------------------------------------------------------------------------------------- Serving
+
+    def signatures(self) -> dict[str, dict[str, tf.TensorSpec]]:
+        def strings(*shape: int | None) -> tf.TensorSpec:
+            return tf.TensorSpec(shape, tf.string)
+
+        k = {"k": tf.TensorSpec([None], tf.int64)}
+        seen = {"exclude_seen": tf.TensorSpec([None], tf.bool)}
+        return {
+            "serving_default": {"user_id": strings(None), **k, **seen},
+            "recommend_from_history": {"item_ids": strings(None, None), **k},
+            "score": {"user_id": strings(None), "item_ids": strings(None, None)},
+            "similar_items": {"item_id": strings(None), **k},
+        }
+
+    def calls(self) -> dict[str, str]:
+        return {"recommend": "serving_default"} | {
+            name: name for name in self.signatures() if name != "serving_default"
+        }
+
+    def resources(self) -> list[Any]:
+        catalogue = self.catalogue
+        catalogue.histories.prepare()
+        return [catalogue.users, catalogue.items, catalogue.histories]
+
+    def serve(self, inputs: dict[str, Any], *, signature: str) -> dict[str, Any]:
+        answers: dict[str, Callable[..., dict[str, Any]]] = {
+            "serving_default": self._recommend,
+            "recommend_from_history": self._recommend_from_history,
+            "score": self._score,
+            "similar_items": self._similar_items,
+        }
+        return answers[signature](**inputs)
+
+    def _recommend(self, *, user_id: Any, k: Any, exclude_seen: Any) -> dict[str, Any]:
+        users = self.catalogue.users.rows(user_id)
+        known = users != UNKNOWN
+        scores = tf.where(known[:, None], self.every_score(users), self._popularity()[None])
+        rows, items = self.catalogue.histories.seen_by(users)
+        left_out = tf.gather(exclude_seen, rows)
+        scores = answering.without(scores, rows[left_out], items[left_out])
+        return {**answering.best(scores, k, self.catalogue), "known": known}
+
+    def _recommend_from_history(self, *, item_ids: Any, k: Any) -> dict[str, Any]:
+        items = self.catalogue.items.rows(item_ids)
+        chosen = items != UNKNOWN
+        known = tf.reduce_any(chosen, 1)
+        scores = tf.where(known[:, None], self._folded_in(items, chosen), self._popularity()[None])
+        places = tf.cast(tf.where(chosen), tf.int32)
+        scores = answering.without(scores, places[:, 0], tf.boolean_mask(items, chosen))
+        return {**answering.best(scores, k, self.catalogue), "known": known}
+
+    def _folded_in(self, items: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
+        count = len(self.catalogue.items)
+        if self.scorer.folds_in:
+            vectors, every = self.scorer.item(items), self.scorer.items()[1:count]
+            users = answering.ridge(vectors[..., :-1], chosen, every[:, :-1])
+            return self.scorer.every(users, stop=count)
+        vectors = tf.math.l2_normalize(self.scorer.items()[:count], -1)
+        mine = tf.gather(vectors, items) * tf.cast(chosen, tf.float32)[..., None]
+        return tf.matmul(tf.reduce_sum(mine, 1), vectors, transpose_b=True)
+
+    def _score(self, *, user_id: Any, item_ids: Any) -> dict[str, Any]:
+        users, items = self.catalogue.users.rows(user_id), self.catalogue.items.rows(item_ids)
+        known = (users != UNKNOWN)[:, None] & (items != UNKNOWN)
+        return {"scores": tf.where(known, self.scorer(users, items), 0.0), "known": known}
+
+    def _similar_items(self, *, item_id: Any, k: Any) -> dict[str, Any]:
+        items = self.catalogue.items.rows(item_id)
+        known = items != UNKNOWN
+        vectors = tf.math.l2_normalize(self.scorer.items()[: len(self.catalogue.items)], -1)
+        scores = tf.matmul(tf.gather(vectors, items), vectors, transpose_b=True)
+        scores = tf.where(known[:, None], scores, float("-inf"))
+        scores = answering.without(scores, tf.range(tf.size(items)), items)
+        return {**answering.best(scores, k, self.catalogue), "known": known}
+
+    def _popularity(self) -> tf.Tensor:
+        counts = self.catalogue.histories.popularity[: len(self.catalogue.items)]
+        return tf.constant(np.log1p(counts), tf.float32)
+
+    def example(self) -> dict[str, list[Any]]:
+        return {
+            "user_id": ["ann", "ann", "bob", "bob", "cy", "cy"],
+            "item_id": ["tea", "milk", "tea", "rice", "milk", "rice"],
+            "timestamp": [1, 2, 1, 3, 2, 4],
+            "k": [2, 2, 2, 2, 2, 2],
+            "exclude_seen": [True, False, True, False, True, True],
+            "item_ids": [["tea"], ["milk", "rice"], ["rice"], ["tea", "milk"], ["oat"], ["tea"]],
+        }
+
+
+def _choices(source: Source) -> tuple[list[str], list[str]]:
+    users: list[str] = []
+    items: list[str] = []
+    for start in range(0, len(source), _CHUNK):
+        rows = source.take(np.arange(start, min(start + _CHUNK, len(source))), ["user_id", "item_id"])
+        users += rows["user_id"]
+        items += rows["item_id"]
+    return users, items

@@ -1,0 +1,134 @@
+"""Scorers and objectives against their formulas, pair by pair."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kerasft_recommender import answering
+from kerasft_recommender.baselines import ease
+from kerasft_recommender.catalogue import Catalogue
+from kerasft_recommender.histories import Histories
+from kerasft_recommender.objectives import make_objective
+from kerasft_recommender.scorers import GMF, MLP, NeuMF
+
+USERS, ITEMS = 5, 7
+
+
+def scorers():
+    keras.utils.set_random_seed(0)
+    sizes = {"user_rows": USERS, "item_rows": ITEMS, "deviation": 1.0}
+    return {
+        "gmf": GMF(factors=3, **sizes),
+        "mlp": MLP(layers=(8, 5, 2), **sizes),
+        "neumf": NeuMF(factors=3, layers=(8, 5, 2), **sizes),
+    }
+
+
+def dense(layer, x):
+    kernel, bias = (w.numpy() for w in layer.weights)
+    return np.maximum(x @ kernel + bias, 0)
+
+
+def by_hand(name, scorer, user, item):
+    """The score of one pair, as the papers write it."""
+    p, q = scorer.user_table.table.numpy()[user], scorer.item_table.table.numpy()[item]
+    if name == "gmf":
+        return np.sum(scorer.importance.weight.numpy() * p * q[:-1]) + q[-1]
+    split = scorer.factors if name == "neumf" else 0
+    tower = scorer.tower
+    first = np.concatenate([tower.of_user.kernel.numpy(), tower.of_item.kernel.numpy()])
+    x = np.maximum(np.concatenate([p[split:], q[split:]]) @ first + tower.of_item.bias.numpy(), 0)
+    for layer in tower.others:
+        x = dense(layer, x)
+    x = np.concatenate([p[:split] * q[:split], x])
+    kernel, bias = (w.numpy() for w in scorer.head.weights)
+    return (x @ kernel + bias)[0]
+
+
+@pytest.mark.parametrize("name", ["gmf", "mlp", "neumf"])
+def test_scores_are_those_of_the_formula(name):
+    scorer = scorers()[name]
+    if name == "gmf":
+        scorer.importance.weight.assign([0.5, -2.0, 1.0])
+    users, items = np.array([4, 0, 2]), np.array([[1, 1], [6, 3], [0, 2]])
+    expected = [[by_hand(name, scorer, u, i) for i in row] for u, row in zip(users, items, strict=True)]
+    np.testing.assert_allclose(scorer(tf.constant(users), tf.constant(items)), expected, rtol=1e-5)
+    every = scorer.every(scorer.user(tf.constant(users)), stop=4).numpy()
+    expected = [[by_hand(name, scorer, u, i) for i in range(4)] for u in users]
+    np.testing.assert_allclose(every, expected, rtol=1e-5)
+
+
+@pytest.fixture
+def catalogue():
+    return Catalogue.learn(list("aaabbc"), ["x", "y", "z", "y", "z", "z"], spare=0.0)
+
+
+def outcome(objective, catalogue, users, items):
+    keras.utils.set_random_seed(0)
+    scorer = GMF(
+        user_rows=catalogue.users.capacity, item_rows=catalogue.items.capacity, factors=3, deviation=1.0
+    )
+    features = {"user": tf.constant(users), "items": tf.constant(items)}
+    scores = objective.scores(scorer, features, training=True)
+    table = scorer(tf.range(4), tf.tile(tf.range(4)[None], [4, 1])).numpy()
+    return objective.loss(scores, features).numpy(), table
+
+
+def test_full_softmax_is_the_cross_entropy_of_every_choice(catalogue):
+    objective = make_objective("full_softmax", catalogue, negatives=1)
+    losses, table = outcome(objective, catalogue, [1, 3], [[1, 2, 3], [3, 0, 0]])
+    logs = table[:, 1:] - np.log(np.exp(table[:, 1:]).sum(1, keepdims=True))
+    expected = np.array([-logs[1].sum(), -logs[3, 2]]) / 2  # two choices a user in the mean
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+
+
+def test_in_batch_softmax_corrects_popularity_and_leaves_out_the_same_item(catalogue):
+    objective = make_objective("in_batch_softmax", catalogue, negatives=1)
+    users, items = [1, 2, 3], [[1], [3], [3]]
+    losses, table = outcome(objective, catalogue, users, items)
+    share = {1: 1 / 6, 2: 2 / 6, 3: 3 / 6}
+    corrected = np.array([[table[u, i[0]] - np.log(share[i[0]]) for i in items] for u in users])
+    for row, columns in enumerate([(0, 1, 2), (0, 1), (0, 2)]):
+        expected = np.log(np.exp(corrected[row, list(columns)]).sum()) - corrected[row, row]
+        np.testing.assert_allclose(losses[row], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["bce", "bpr"])
+def test_sampled_losses_are_those_of_the_formula(name, catalogue):
+    objective = make_objective(name, catalogue, negatives=2)
+    scores = np.array([[1.0, 0.5, -2.0], [-1.0, 3.0, 0.0]])
+    found = objective.loss(tf.constant(scores), {}).numpy()
+    sigmoid = 1 / (1 + np.exp(-scores))
+    if name == "bce":
+        expected = -(np.log(sigmoid[:, 0]) + np.log(1 - sigmoid[:, 1:]).sum(1)) / 3
+    else:
+        expected = -np.log(1 / (1 + np.exp(scores[:, 1:] - scores[:, :1]))).mean(1)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_ease_is_the_best_linear_model_without_a_diagonal():
+    random = np.random.default_rng(0)
+    matrix = (random.random((30, 6)) < 0.4).astype(float)
+    matrix[:, 0] = 1
+    users, items = np.nonzero(matrix)
+    scores = ease(Histories(users, items + 1, user_rows=30, item_rows=8), penalty=2.0)(np.arange(30))
+    for item in range(6):
+        others = np.delete(np.arange(6), item)
+        x, y = matrix[:, others], matrix[:, item]
+        weights = np.linalg.solve(x.T @ x + 2.0 * np.eye(5), x.T @ y)
+        np.testing.assert_allclose(scores[:, item + 1], x @ weights, atol=1e-4)
+
+
+def test_folding_in_solves_the_normal_equations():
+    random = np.random.default_rng(0)
+    every = random.standard_normal((9, 3)).astype("float32")
+    rows = np.array([[1, 4, 0], [2, 2, 5]])
+    chosen = np.array([[True, True, False], [True, False, True]])
+    found = answering.ridge(tf.constant(every[rows]), tf.constant(chosen), tf.constant(every)).numpy()
+    for user in range(2):
+        mine = every[rows[user][chosen[user]]]
+        matrix = 0.1 * every.T @ every + 0.9 * mine.T @ mine + np.eye(3)
+        np.testing.assert_allclose(found[user], np.linalg.solve(matrix, mine.sum(0)), rtol=1e-4)
