@@ -85,13 +85,13 @@ class Face(kerasft.Task):
             return pictures(data, resolution=self.config.resolution)
         return data
 
-    def arrange(self, source: Source) -> Source:
+    def arrange(self, source: Source, *, training: bool) -> Source:
         return FittedPictures(source, resolution=self.config.resolution)
 
     def adapt(self, source: Source) -> None:
         if len(source) < 2:
             raise DataError(f"{source.name} has one picture; give at least two, or there is nothing to vary")
-        first = self.arrange(source).take(np.arange(min(len(source), _SEEN)), ["picture"])
+        first = self.arrange(source, training=True).take(np.arange(min(len(source), _SEEN)), ["picture"])
         self.seen = np.asarray(first["picture"])
         if self.config.conditional and not self._labels:
             self._labels = source.classes("label")

@@ -20,7 +20,8 @@ from kerasft_face.samples import grid
 
 
 def source(task, data):
-    return task.arrange(kerasft.data.open_source(task.open_data(data), fields=task.fields()))
+    source = kerasft.data.open_source(task.open_data(data), fields=task.fields())
+    return task.arrange(source, training=True)
 
 
 def encoded(array: np.ndarray, kind: str = "PNG") -> bytes:
