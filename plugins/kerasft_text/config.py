@@ -177,9 +177,10 @@ class TextConfig(TaskConfig):
     labels: tuple[str, ...] | None = pydantic.Field(
         default=None, description="The labels, or the entity types; null: those of the training data, sorted."
     )
-    pooling: Literal["auto", "mean", "max", "first"] = pydantic.Field(
+    pooling: Literal["auto", "mean", "sqrt", "max", "first"] = pydantic.Field(
         default="auto",
-        description="How token vectors become one; auto: max for cnn, bilstm and gru, else mean.",
+        description="How token vectors become one; sqrt: their sum over the root of their number, so that "
+        "long texts count for more than in a mean; auto: max for cnn, bilstm and gru, else mean.",
     )
     backbone: BackboneConfig = pydantic.Field(
         default_factory=BackboneConfig, description="Pretrained encoder."

@@ -13,6 +13,7 @@ from kerasft.errors import ConfigError
 from kerasft.pretrained.converters import bert, hub
 from kerasft_text.config import SCRATCH, TextConfig
 from kerasft_text.encoders import Encoder, build_model, pretrained_encoder, scratch_encoder
+from kerasft_text.encoders.base import pool
 from kerasft_text.encoders.scratch import WordDropout
 
 from .conftest import tiny
@@ -74,10 +75,17 @@ def test_padding_changes_nothing(name: str, kind: str) -> None:
     np.testing.assert_allclose(short, long, atol=1e-5)
 
 
-@pytest.mark.parametrize("pooling", ["mean", "max", "first"])
+@pytest.mark.parametrize("pooling", ["mean", "sqrt", "max", "first"])
 def test_padding_changes_nothing_for_any_pooling(pooling: str) -> None:
     model, _ = build_model(*encode("mlp", pooling=pooling), outputs=3)
     np.testing.assert_allclose(model(IDS), model(LONGER), atol=1e-6)
+
+
+def test_the_root_pooling_lets_long_texts_count_for_more() -> None:
+    sequence = np.random.default_rng(0).normal(size=(3, 9, 4)).astype(np.float32)
+    mask = np.arange(9) < np.array([[9], [4], [0]])
+    mean, root = (np.array(pool(sequence, mask, how)[0]) for how in ("mean", "sqrt"))
+    np.testing.assert_allclose(root, mean * np.sqrt([[9], [4], [0]]), atol=1e-6)
 
 
 def test_order_matters_to_encoders_that_see_it() -> None:

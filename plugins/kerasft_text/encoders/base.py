@@ -8,7 +8,7 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
-Pooling = Literal["mean", "max", "first", "attention"]
+Pooling = Literal["mean", "sqrt", "max", "first", "attention"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,8 @@ def pool(sequence: Any, mask: Any, how: Pooling) -> tuple[Any, list[keras.Layer]
     Args:
         sequence: [batch, length, width].
         mask: bool [batch, length].
-        how: the mean or the maximum over the tokens, the first token's vector, or a learned weighting.
+        how: the mean over the tokens, their sum over the root of their number ("sqrt"), the maximum, the
+            first token's vector, or a learned weighting.
 
     Returns:
         float32 [batch, width], and the layers that pooling added.
@@ -61,9 +62,10 @@ def pool(sequence: Any, mask: Any, how: Pooling) -> tuple[Any, list[keras.Layer]
         lowest = ops.where(ops.expand_dims(mask, -1), sequence, -1e9)
         # Of no words at all the maximum is 0, like the mean.
         return ops.where(ops.any(mask, axis=1, keepdims=True), ops.max(lowest, axis=1), 0.0), []
-    if how == "mean":
+    if how in ("mean", "sqrt"):
         weights = ops.cast(mask, "float32")
-        weights = weights / ops.maximum(ops.sum(weights, axis=1, keepdims=True), 1.0)
+        tokens = ops.maximum(ops.sum(weights, axis=1, keepdims=True), 1.0)
+        weights = weights / (ops.sqrt(tokens) if how == "sqrt" else tokens)
         return ops.einsum("bl,blw->bw", weights, sequence), []
     hidden = keras.layers.Dense(
         sequence.shape[-1], activation="tanh", dtype="float32", name="attention_hidden"
