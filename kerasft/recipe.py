@@ -41,10 +41,10 @@ class Recipe(Config):
     columns: dict[str, str] | None = pydantic.Field(None, description="Which column of the data is which.")
     sample_weight: str | None = pydantic.Field(None, description="Column with the weight of each row.")
     on_error: Literal["raise", "skip"] | None = pydantic.Field(None, description="What to do with a bad row.")
-    init_from: str | None = pydantic.Field(
+    init_from: str | list[str] | None = pydantic.Field(
         None,
         description="Folder of a run to start from; task and config are taken from it, too. Or a file of "
-        "another program that the task reads.",
+        "another program that the task reads; or several, where the task can combine them.",
     )
     partial: bool | None = pydantic.Field(
         None, description="Start from those weights of that run that fit, instead of refusing others."

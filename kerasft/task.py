@@ -179,6 +179,17 @@ class Task:
         """
         return None
 
+    def combine(self, sources: Sequence[Task]) -> None:
+        """Fills the networks from several trained tasks; `finetune(init_from=[...])` starts from them.
+
+        Args:
+            sources: In the order in which the caller named them.
+
+        Raises:
+            ConfigError: they do not fit together, as by default.
+        """
+        raise ConfigError(f"init_from: {self.name!r} starts from one run, and {len(sources)} are named.")
+
     def layer_groups(self, model: keras.Model | dict[str, keras.Model]) -> dict[str, list[keras.Layer]]:
         """Returns layer groups, ordered from input to head; every layer with weights in exactly one.
 
@@ -449,7 +460,7 @@ class Task:
         validation_data: Any = None,
         run_dir: str | Path | None = None,
         resume: str = "auto",
-        init_from: str | Path | None = None,
+        init_from: str | Path | Sequence[str | Path] | None = None,
         partial: bool = False,
         freeze: Policy | None = None,
         unfreeze: Unfreeze | str | None = None,

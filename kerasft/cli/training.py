@@ -34,7 +34,7 @@ Test = Annotated[
 Run = Annotated[str | None, typer.Option("--run", metavar="DIR", help="Folder of the run.")]
 Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the training data.")]
 InitFrom = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--init-from",
         metavar="RUN",
@@ -94,7 +94,7 @@ def finetune(
         "validation": validation,
         "test": test,
         "run": run,
-        "init_from": init_from,
+        "init_from": init_from or None,
         "partial": partial,
         "freeze": freeze,
         "unfreeze": unfreeze,
@@ -124,7 +124,9 @@ def _plan(
     plan, lines = recipe_with_lines(recipe) if recipe else ({}, {})
     plan = {**plan, **{key: value for key, value in flags.items() if value is not None}}
     before: dict[str, Any] = {}
-    if plan.get("init_from"):
+    if isinstance(plan.get("init_from"), list) and len(plan["init_from"]) == 1:
+        (plan["init_from"],) = plan["init_from"]
+    if isinstance(plan.get("init_from"), str):
         before = _config_of_start(plan)
     _demand(plan, task="text", run="--run runs/first")
     config = merge(_updated(before, plan.pop("config", None) or {}), settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,7 +29,7 @@ from kerasft.training.resume import Resume, describe_run
 from kerasft.training.run import Run
 from kerasft.training.schedules import Unfreeze, parse_unfreeze
 from kerasft.training.step import Stepper
-from kerasft.training.transfer import TransferReport, transfer_weights
+from kerasft.training.transfer import transfer_weights
 
 if TYPE_CHECKING:
     from kerasft.task import Task
@@ -44,7 +44,7 @@ def finetune(
     validation_data: Any,
     run: Run | None,
     resume: str,
-    init_from: str | Path | None,
+    init_from: str | Path | Sequence[str | Path] | None,
     partial: bool,
     freeze: Any,
     unfreeze: Unfreeze | str | None,
@@ -73,7 +73,9 @@ def finetune(
     if validation is not None:
         check_measurable(task)
     if init_from is not None and before is None:
-        reporter.say(f"starting from {init_from}: {_start_from(task, Path(init_from), partial=partial)}")
+        starts = [init_from] if isinstance(init_from, (str, Path)) else list(init_from)
+        taken = _start_from(task, [Path(start) for start in starts], partial=partial)
+        reporter.say(f"starting from {', '.join(map(str, starts))}: {taken}")
         if task.notice:
             reporter.say(task.notice)
     if freeze is not None and before is None:
@@ -94,8 +96,7 @@ def finetune(
         run.assets.mkdir(parents=True, exist_ok=True)
         task.save_assets(run.assets)
         described = describe_run(task, unfreeze=unfreeze, data=source.fingerprint())
-        start = None if init_from is None else str(init_from)
-        run.write({**described, "init_from": start, "notice": task.notice})
+        run.write({**described, "init_from": _names(init_from), "notice": task.notice})
         if balance is not None:
             Notes(run).add_balance(balance)
     here = device.current()
@@ -109,17 +110,33 @@ def finetune(
     return history
 
 
-def _start_from(task: Task, folder: Path, *, partial: bool) -> TransferReport:
+def _start_from(task: Task, starts: Sequence[Path], *, partial: bool) -> str:
     if task.freezing.lora is not None:
         raise ConfigError("init_from: the model has adapters already; give freeze= to finetune() instead.")
-    if folder.is_file():
-        source = import_file(type(task), folder)
-        source.build()
-    else:
-        source = load(folder)
-    task.notice = source.notice
-    with merged(list(source.models.values())):
-        return transfer_weights(source.models, task.models, partial=partial, where=str(folder))
+    if not starts:
+        raise ConfigError("init_from: the list is empty; name a run, or leave it out.")
+    sources = [_trained(type(task), start) for start in starts]
+    task.notice = " ".join(dict.fromkeys(source.notice for source in sources if source.notice))
+    models = [model for source in sources for model in source.models.values()]
+    with merged(models):
+        if len(sources) > 1:
+            task.combine(sources)
+            return f"combined into {task.name!r}"
+        return str(transfer_weights(sources[0].models, task.models, partial=partial, where=str(starts[0])))
+
+
+def _trained(task_class: type[Task], start: Path) -> Task:
+    if not start.is_file():
+        return load(start)
+    source = import_file(task_class, start)
+    source.build()
+    return source
+
+
+def _names(init_from: Any) -> Any:
+    if init_from is None or isinstance(init_from, (str, Path)):
+        return None if init_from is None else str(init_from)
+    return [str(start) for start in init_from]
 
 
 def _open(

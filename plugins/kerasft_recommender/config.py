@@ -25,6 +25,10 @@ class NetworkConfig(Config):
     )
     deviation: float = pydantic.Field(0.1, gt=0, description="Standard deviation of vectors at the start.")
 
+    alpha: float = pydantic.Field(
+        0.5, ge=0, le=1, description="Share of gmf in a neumf that starts from a gmf and an mlp run."
+    )
+
     @pydantic.field_validator("layers")
     @classmethod
     def _check_layers(cls, layers: tuple[int, ...]) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ import tensorflow as tf
 
 import kerasft
 from kerasft.data import Field, Source, open_source
-from kerasft.errors import DataError, OrderError
+from kerasft.errors import ConfigError, DataError, OrderError
 from kerasft.training.examples import Examples
 from kerasft.training.update import Batch
 from kerasft_recommender import answering, baselines, evaluation, generated
@@ -20,9 +20,9 @@ from kerasft_recommender.catalogue import Catalogue
 from kerasft_recommender.config import FULL_SOFTMAX_ITEMS, RecommenderConfig
 from kerasft_recommender.objectives import make_objective
 from kerasft_recommender.ranker import Ranker
-from kerasft_recommender.scorers import SCORERS, Scorer
+from kerasft_recommender.scorers import SCORERS
 from kerasft_recommender.splitting import last_of_each
-from kerasft_recommender.vocabulary import UNKNOWN
+from kerasft_recommender.vocabulary import UNKNOWN, Vocabulary
 
 _CHUNK = 65_536
 _BASELINE_VALUES = ("hr", "ndcg")
@@ -154,8 +154,32 @@ class Recommender(kerasft.Task):
         objective = make_objective(self.objective, catalogue, negatives=config.negatives)
         return Ranker(scorer=scorer, objective=objective, penalty=config.penalty)
 
+    def combine(self, sources: Sequence[kerasft.Task]) -> None:
+        parts = {source.config.scorer: source for source in sources if isinstance(source, Recommender)}
+        if self.config.scorer != "neumf" or len(sources) != 2 or set(parts) != {"gmf", "mlp"}:
+            raise ConfigError(
+                "init_from: a recommender with scorer=neumf starts from two runs, one of scorer gmf and one "
+                "of mlp; any other from one run."
+            )
+        network = self.config.network
+        for name, setting in (("gmf", "factors"), ("mlp", "layers")):
+            here, there = (getattr(config.network, setting) for config in (self.config, parts[name].config))
+            if here != there:
+                raise ConfigError(
+                    f"init_from: the {name} run has network.{setting}={there}, this task {here}: make them "
+                    "equal."
+                )
+        catalogues = [parts[name].catalogue for name in ("gmf", "mlp")]
+        self.scorer.combine(
+            parts["gmf"].scorer,
+            parts["mlp"].scorer,
+            users=_common(self.catalogue.users, [catalogue.users for catalogue in catalogues]),
+            items=_common(self.catalogue.items, [catalogue.items for catalogue in catalogues]),
+            alpha=network.alpha,
+        )
+
     @property
-    def scorer(self) -> Scorer:
+    def scorer(self) -> Any:
         """What scores an item for a user."""
         return self.model.scorer
 
@@ -308,3 +332,10 @@ def _choices(source: Source) -> tuple[list[str], list[str]]:
         users += rows["user_id"]
         items += rows["item_id"]
     return users, items
+
+
+def _common(mine: Vocabulary, theirs: Sequence[Vocabulary]) -> np.ndarray:
+    """Rows of the ids that all know, here and there: int `[ids, 1 + vocabularies]`."""
+    names = mine.known
+    rows = np.stack([ids.numbers(names) for ids in (mine, *theirs)], 1)
+    return rows[(rows != UNKNOWN).all(1)]

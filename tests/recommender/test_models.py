@@ -40,12 +40,12 @@ def by_hand(name, scorer, user, item):
     split = scorer.factors if name == "neumf" else 0
     tower = scorer.tower
     first = np.concatenate([tower.of_user.kernel.numpy(), tower.of_item.kernel.numpy()])
-    x = np.maximum(np.concatenate([p[split:], q[split:]]) @ first + tower.of_item.bias.numpy(), 0)
+    x = np.maximum(np.concatenate([p[split:], q[split : split + 4]]) @ first + tower.of_item.bias.numpy(), 0)
     for layer in tower.others:
         x = dense(layer, x)
     x = np.concatenate([p[:split] * q[:split], x])
     kernel, bias = (w.numpy() for w in scorer.head.weights)
-    return (x @ kernel + bias)[0]
+    return (x @ kernel + bias)[0] + (q[-1] if name == "neumf" else 0.0)
 
 
 @pytest.mark.parametrize("name", ["gmf", "mlp", "neumf"])

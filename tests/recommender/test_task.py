@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import kerasft
-from kerasft import DataError, OrderError
+from kerasft import ConfigError, DataError, OrderError
 from kerasft.testing import check_task
 
 from .conftest import PER_TASTE, USERS, choices, make
@@ -222,3 +222,22 @@ def test_strangers_alone_cannot_be_ranked(trained):
 def test_before_data_there_is_nothing_to_recommend():
     with pytest.raises(OrderError, match=r"call finetune\(data\) first"):
         make().build()
+
+
+def test_neumf_starts_from_a_gmf_and_an_mlp(tmp_path):
+    for scorer in ("gmf", "mlp"):
+        make(scorer=scorer, objective="bce", training={"epochs": 2}).finetune(
+            choices(), run_dir=tmp_path / scorer, verbose="quiet"
+        )
+    both = [tmp_path / "gmf", tmp_path / "mlp"]
+    rows = {name: values[::-1] for name, values in choices().items()}  # ids get other rows
+    task = make(scorer="neumf", network={"alpha": 0.3}, training={"epochs": 1, "learning_rate": 1e-12})
+    task.finetune(rows, init_from=both, run_dir=tmp_path / "neumf", verbose="quiet")
+    pairs = {"user_id": ["u3", "u10"], "item_ids": [["i0-0", "i3-1"], ["i2-2", "i1-5"]]}
+    parts = [kerasft.load(run).predict(pairs, signature="score")["scores"] for run in both]
+    found = kerasft.load(tmp_path / "neumf").predict(pairs, signature="score")["scores"]
+    np.testing.assert_allclose(found, 0.3 * parts[0] + 0.7 * parts[1], atol=1e-5)
+    with pytest.raises(ConfigError, match="one of scorer gmf and one of mlp"):
+        make(scorer="neumf").finetune(choices(), init_from=both[:1] * 2, verbose="quiet")
+    with pytest.raises(ConfigError, match=r"has network.factors=8, this task 4: make them equal"):
+        make(scorer="neumf", network={"factors": 4}).finetune(choices(), init_from=both, verbose="quiet")

@@ -6,19 +6,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from kerasft_recommender.layers import Table
 from kerasft_recommender.scorers.base import Scorer
-from kerasft_recommender.scorers.mlp import Tower
+from kerasft_recommender.scorers.gmf import GMF
+from kerasft_recommender.scorers.mlp import MLP, Tower
+
+Rows = np.ndarray
 
 
 @keras.saving.register_keras_serializable(package="kerasft_recommender")
 class NeuMF(Scorer):
     """The products of GMF and the last hidden layer of an MLP, weighed by one layer.
 
-    One table an entity holds the vectors of both parts side by side. Source: He et al., 2017, "Neural
-    Collaborative Filtering", section 3.4.
+    One table an entity holds the vectors of both parts side by side, that of items a bias as well.
+    Source: He et al., 2017, "Neural Collaborative Filtering", section 3.4.
 
     Args:
         user_rows: Rows of the table of users.
@@ -47,7 +51,7 @@ class NeuMF(Scorer):
         self.factors = factors
         width = factors + layers[0] // 2
         self.user_table = Table(user_rows, width, deviation=deviation, name="users")
-        self.item_table = Table(item_rows, width, deviation=deviation, name="items")
+        self.item_table = Table(item_rows, width + 1, deviation=deviation, name="items")
         self.tower = Tower(layers[1:], name="tower")
         self.head = keras.layers.Dense(1, dtype="float32", name="head")
         self(tf.zeros((1,), tf.int32), tf.zeros((1, 1), tf.int32))
@@ -69,5 +73,34 @@ class NeuMF(Scorer):
 
     def pairs(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
         products = users[:, None, : self.factors] * items[..., : self.factors]
-        hidden = self.tower(users[:, self.factors :], items[..., self.factors :])
-        return self.head(tf.concat([products, hidden], -1))[..., 0]
+        hidden = self.tower(users[:, self.factors :], items[..., self.factors : -1])
+        return self.head(tf.concat([products, hidden], -1))[..., 0] + items[..., -1]
+
+    def combine(self, gmf: GMF, mlp: MLP, *, users: Rows, items: Rows, alpha: float) -> None:
+        """Takes both parts from scorers trained apart.
+
+        Args:
+            gmf: Its score counts `alpha`.
+            mlp: Its score counts `1 - alpha`.
+            users: Rows of a user here, in `gmf` and in `mlp`, int `[known, 3]`.
+            items: The same of items.
+            alpha: Between 0 and 1 (He et al., 2017, equation 13).
+        """
+        tables = (
+            (self.user_table, gmf.user_table, mlp.user_table),
+            (self.item_table, gmf.item_table, mlp.item_table),
+        )
+        for (mine, first, second), rows in zip(tables, (users, items), strict=True):
+            here, there, other = rows.T
+            values = mine.table.numpy()
+            values[here, : self.factors] = first.table.numpy()[there, : self.factors]
+            split = self.factors + mlp.user_table.width
+            values[here, self.factors : split] = second.table.numpy()[other]
+            if first is gmf.item_table:
+                values[here, -1] = alpha * first.table.numpy()[there, -1]
+            mine.table.assign(values)
+        for mine, theirs in zip(self.tower.weights, mlp.tower.weights, strict=True):
+            mine.assign(theirs)
+        products, hidden = gmf.importance.weight.numpy()[:, None], mlp.head.kernel.numpy()
+        self.head.kernel.assign(np.concatenate([alpha * products, (1 - alpha) * hidden]))
+        self.head.bias.assign((1 - alpha) * mlp.head.bias.numpy())
