@@ -35,6 +35,19 @@ PRESETS: dict[str, dict[str, Any]] = {
 """What a preset sets, unless the user does; micro is what the fields say."""
 
 
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "stylegan2": {},
+    "dcgan": {
+        "resolution": 64,
+        "network": {"base": 2048, "max_channels": 512, "z_dim": 100},
+        "game": {"gamma": 0.0, "path_weight": 0.0},
+        "adam": {"beta_1": 0.5, "beta_2": 0.999},
+        "training": {"batch_size": 64, "learning_rate": 2e-4, "ema": 10_000.0, "ema_rampup": 0.05},
+    },
+}
+"""The same of an architecture."""
+
+
 class NetworkConfig(Config):
     """Both networks."""
 
@@ -153,6 +166,15 @@ class FaceConfig(TaskConfig):
     preset: Literal["micro", "paper256", "paper512", "stylegan2"] = pydantic.Field(
         "micro", description="Other defaults of resolution, network, game and training than those of micro."
     )
+    architecture: Literal["stylegan2", "dcgan"] = pydantic.Field(
+        "stylegan2",
+        description="Networks: stylegan2, or dcgan, plain convolutions, for which some settings have other "
+        "defaults and those of styles have no effect.",
+    )
+    pretrained: Literal["dcgan_faces"] | None = pydantic.Field(
+        None,
+        description="Weights that the generator starts from: dcgan_faces (a dcgan at 64x64), or null.",
+    )
     resolution: int = pydantic.Field(32, ge=8, le=1024, description="Side of the pictures, a power of two.")
     conditional: bool = pydantic.Field(False, description="Make faces of a class; the data then has labels.")
     mirror: bool = pydantic.Field(False, description="Whether mirrored pictures count as real as well.")
@@ -184,12 +206,30 @@ class FaceConfig(TaskConfig):
     def _defaults_of_preset(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        for key, own in PRESETS.get(values.get("preset", "micro"), {}).items():
+        named = values.get("architecture", "stylegan2")
+        defaults = ARCHITECTURES.get(named, {}) or PRESETS.get(values.get("preset", "micro"), {})
+        for key, own in defaults.items():
             given = values.get(key, {} if isinstance(own, dict) else own)
             if isinstance(own, dict) and isinstance(given, dict):
                 given = {**own, **given}
             values = {**values, key: given}
         return values
+
+    @pydantic.model_validator(mode="after")
+    def _check_architecture(self) -> FaceConfig:
+        if self.architecture == "stylegan2":
+            if self.pretrained is not None:
+                raise ValueError(f"pretrained {self.pretrained} is a DCGAN: set architecture to dcgan too")
+            return self
+        wrong = {
+            f"preset {self.preset}": self.preset != "micro",
+            "conditional": self.conditional,
+            "game.path_weight": self.game.path_weight > 0,
+        }
+        for name, is_wrong in wrong.items():
+            if is_wrong:
+                raise ValueError(f"a DCGAN knows no {name}: leave it out, or take architecture stylegan2")
+        return self
 
     @pydantic.field_validator("resolution")
     @classmethod

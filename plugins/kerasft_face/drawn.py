@@ -12,7 +12,7 @@ from kerasft.errors import ConfigError, DataError
 PREFIX = "cartoons:"
 DOMAINS = ("people", "aliens")
 _OVERSAMPLING = 4
-_MOST = 100_000
+MOST = 100_000
 
 _SKINS = ((255, 224, 196), (241, 194, 150), (224, 172, 120), (176, 120, 76), (120, 78, 48), (84, 54, 36))
 _HAIRS = ((30, 24, 20), (90, 56, 28), (150, 96, 40), (216, 170, 90), (170, 60, 30), (120, 120, 124))
@@ -56,16 +56,29 @@ def from_address(address: str, *, resolution: int) -> dict[str, np.ndarray]:
         >>> from_address("cartoons:aliens?count=2", resolution=8)["picture"].shape
         (2, 8, 8, 3)
     """
-    domain, _, options = address.removeprefix(PREFIX).partition("?")
-    given = dict(urllib.parse.parse_qsl(options))
-    numbers = {name: text for name, text in given.items() if name in ("count", "seed") and text.isdecimal()}
-    fits = domain in DOMAINS and numbers == given and 0 < int(given.get("count", 1)) <= _MOST
-    if not fits or (options and not given):
+    domain, options = address.removeprefix(PREFIX).partition("?")[0], numbers(address)
+    if domain not in DOMAINS or options is None:
         raise DataError(
             f"{address} names no cartoons; write for example cartoons:{DOMAINS[0]}?count=2000&seed=0, with "
-            f"{' or '.join(DOMAINS)} and at most {_MOST:,}"
+            f"{' or '.join(DOMAINS)} and at most {MOST:,}"
         )
-    return {"picture": cartoons(domain, resolution=resolution, **{k: int(v) for k, v in numbers.items()})}
+    return {"picture": cartoons(domain, resolution=resolution, **options)}
+
+
+def numbers(address: str) -> dict[str, int] | None:
+    """Returns count and seed of an address, as far as they are given; None where its options are others.
+
+    Example:
+        >>> numbers("cartoons:people?count=20"), numbers("cartoons:people?colour=1")
+        ({'count': 20}, None)
+    """
+    options = address.partition("?")[2]
+    given = dict(urllib.parse.parse_qsl(options))
+    fits = all(name in ("count", "seed") and text.isdecimal() for name, text in given.items())
+    if not fits or bool(options) != bool(given):
+        return None
+    found = {name: int(text) for name, text in given.items()}
+    return found if 0 < found.get("count", 1) <= MOST else None
 
 
 class _Canvas:

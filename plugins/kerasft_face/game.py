@@ -12,7 +12,7 @@ from kerasft import Update
 from kerasft.training.update import Batch
 from kerasft_face import losses
 from kerasft_face.config import FaceConfig
-from kerasft_face.networks import Discriminator, Generator
+from kerasft_face.networks import Generator, Judge, PlainGenerator
 
 
 class Game:
@@ -26,12 +26,14 @@ class Game:
         every 4 steps, path length: let equal steps in w move the picture equally
 
     Args:
-        generator: Its attribute `path_length` keeps the average path length.
+        generator: Of one with styles, the attribute `path_length` keeps the average path length.
         discriminator: The other network.
         config: Weights and intervals.
     """
 
-    def __init__(self, *, generator: Generator, discriminator: Discriminator, config: FaceConfig) -> None:
+    def __init__(
+        self, *, generator: Generator | PlainGenerator, discriminator: Judge, config: FaceConfig
+    ) -> None:
         self._generator, self._discriminator = generator, discriminator
         self._config = config
 
@@ -44,7 +46,7 @@ class Game:
         if self._config.gamma:
             turns.append(Update(name="r1", loss=self.r1, every=game.r1_every, lazy=True, **judged))
         turns.append(Update(name="generator", loss=self.pass_for_real, **made))
-        if game.path_weight:
+        if game.path_weight and isinstance(self._generator, Generator):
             turns.append(
                 Update(name="path_length", loss=self.path_length, every=game.path_every, lazy=True, **made)
             )
@@ -81,18 +83,18 @@ class Game:
 
     def path_length(self, batch: Batch) -> tf.Tensor:
         """Weighted path length regularisation on half a batch."""
+        generator = self._generator
+        assert isinstance(generator, Generator)
         pictures, label = batch.features["picture"], batch.features.get("label")
         half = (tf.shape(pictures)[0] + 1) // 2
-        styles = self._styles(half, None if label is None else label[:half])
-        noise = keras.random.normal((half, *pictures.shape[1:]), seed=self._generator.latent_seed)
-        lengths = losses.path_lengths(lambda ws: self._generator.synthesis(ws, training=True), styles, noise)
-        return self._generator.path_length(lengths) * self._config.game.path_weight
-
-    def _styles(self, count: Any, label: Any) -> Any:
-        return self._generator.draw_styles(count, label, mixing=self._config.game.style_mixing)
+        label = None if label is None else label[:half]
+        styles = generator.draw_styles(half, label, mixing=self._config.game.style_mixing)
+        noise = keras.random.normal((half, *pictures.shape[1:]), seed=generator.latent_seed)
+        lengths = losses.path_lengths(lambda ws: generator.synthesis(ws, training=True), styles, noise)
+        return generator.path_length(lengths) * self._config.game.path_weight
 
     def _fake(self, count: Any, label: Any) -> Any:
-        return self._generator.synthesis(self._styles(count, label), training=True)
+        return self._generator.draw(count, label, mixing=self._config.game.style_mixing)
 
     def _real(self, batch: Batch) -> tf.Tensor:
         """Returns the pictures of a batch, -1 to 1."""
@@ -103,4 +105,4 @@ class Game:
         judge = self._discriminator
         if judge.augment is not None and judge.adaptive is not None:
             pictures = judge.augment(pictures, p=judge.adaptive.probability)
-        return judge(pictures, label)
+        return judge(pictures, label, training=True)

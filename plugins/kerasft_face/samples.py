@@ -118,7 +118,7 @@ def synthesize(task: Face, ws: np.ndarray) -> np.ndarray:
 
 
 def between(task: Face, seeds: Any, *, steps: int = _STRIP, truncation: float = 1.0) -> np.ndarray:
-    """Returns a walk from the face of each seed to the next, straight in w.
+    """Returns a walk from the face of each seed to the next, straight in w; in z, where there is no w.
 
     Args:
         task: A built task.
@@ -129,10 +129,18 @@ def between(task: Face, seeds: Any, *, steps: int = _STRIP, truncation: float = 
     Returns:
         uint8 `[(seeds - 1) * steps, side, side, 3]`.
     """
-    ends = styles(task, seeds, truncation=truncation)
+    generator = task.models["generator"]
+    stylish = hasattr(generator, "styles")
+    if stylish:
+        ends = styles(task, seeds, truncation=truncation)
+    else:
+        ends = latents(tf.constant(list(seeds), tf.int64), generator.z_dim).numpy()
     shares = np.linspace(0.0, 1.0, steps, endpoint=False)[:, None]
-    ways = [a + shares * (b - a) for a, b in itertools.pairwise(ends)]
-    return synthesize(task, np.concatenate(ways))
+    way = np.concatenate([a + shares * (b - a) for a, b in itertools.pairwise(ends)])
+    if stylish:
+        return synthesize(task, way)
+    asked = {"z": way.astype(np.float32), "truncation": [truncation] * len(way)}
+    return task.predict(asked, signature="synthesize_z", verbose="quiet")["image"]
 
 
 def grid(pictures: np.ndarray, *, columns: int | None = None) -> np.ndarray:

@@ -16,14 +16,16 @@ import kerasft
 from kerasft import Update
 from kerasft.data import Field, Source
 from kerasft.errors import DataError, OrderError
+from kerasft.pretrained import resolve
+from kerasft.pretrained.converters import dcgan
 from kerasft.training.examples import Examples
-from kerasft_face import evaluation, freezing, reference
+from kerasft_face import evaluation, freezing, reference, synthetic
 from kerasft_face.config import FaceConfig
 from kerasft_face.data import FittedPictures, pictures
 from kerasft_face.drawn import PREFIX, cartoons, from_address
 from kerasft_face.game import Game
 from kerasft_face.latents import latents
-from kerasft_face.networks import Discriminator, Generator
+from kerasft_face.networks import Discriminator, Generator, PlainDiscriminator, PlainGenerator
 from kerasft_face.networks.plan import Plan
 from kerasft_face.samples import Samples
 
@@ -71,9 +73,10 @@ class Face(kerasft.Task):
             Field(name="picture", kind="any", aliases=("image",)),
             Field(name="seed", kind="integer", request=True),
             Field(name="z", kind="any", request=True),
-            Field(name="w", kind="any", request=True),
             Field(name="truncation", kind="number", request=True, default=1.0),
         ]
+        if self._has_styles:
+            fields.append(Field(name="w", kind="any", request=True))
         if self.config.conditional:
             fields.append(Field(name="label", kind="label", classes=self._labels or None))
         return tuple(fields)
@@ -81,6 +84,8 @@ class Face(kerasft.Task):
     def open_data(self, data: Any) -> Any:
         if isinstance(data, str) and data.startswith(PREFIX):
             return from_address(data, resolution=self.config.resolution)
+        if synthetic.is_address(data):
+            return synthetic.from_address(data, resolution=self.config.resolution)
         if isinstance(data, (str, os.PathLike)) and (Path(data).is_dir() or Path(data).suffix == ".zip"):
             return pictures(data, resolution=self.config.resolution)
         return data
@@ -114,6 +119,17 @@ class Face(kerasft.Task):
 
     def build_model(self) -> dict[str, keras.Model]:
         config, network, plan = self.config, self.config.network, self._plan
+        judging = {
+            "augment": "" if config.game.augment == "none" else config.game.augment_kinds,
+            "adaptive": config.game.controller,
+            "mirror": config.mirror,
+            "name": "discriminator",
+        }
+        if not self._has_styles:
+            return {
+                "generator": PlainGenerator(plan, z_dim=network.z_dim, name="generator"),
+                "discriminator": PlainDiscriminator(plan, **judging),
+            }
         generator = Generator(
             plan,
             z_dim=network.z_dim,
@@ -130,12 +146,13 @@ class Face(kerasft.Task):
             group=network.group,
             classes=len(self.labels),
             depth=network.mapping_depth if network.label_depth is None else network.label_depth,
-            augment="" if config.game.augment == "none" else config.game.augment_kinds,
-            adaptive=config.game.controller,
-            mirror=config.mirror,
-            name="discriminator",
+            **judging,
         )
         return {"generator": generator, "discriminator": discriminator}
+
+    @property
+    def _has_styles(self) -> bool:
+        return self.config.architecture == "stylegan2"
 
     @classmethod
     def import_file(cls, path: Path) -> Face | None:
@@ -148,20 +165,22 @@ class Face(kerasft.Task):
         return task
 
     def load_pretrained(self, model: keras.Model | dict[str, keras.Model]) -> None:
+        assert isinstance(model, dict)
         if self._reference is not None:
-            assert isinstance(model, dict)
             reference.fill(self._reference, **model)
+        if self.config.pretrained is not None:
+            dcgan.load_weights(model["generator"].body, resolve(self.config.pretrained))
 
     def layer_groups(self, model: keras.Model | dict[str, keras.Model]) -> dict[str, list[keras.Layer]]:
         assert isinstance(model, dict)
         generator, discriminator = model["generator"], model["discriminator"]
-        groups: dict[str, list[keras.Layer]] = {"mapping": [generator.mapping]}
+        groups: dict[str, list[keras.Layer]] = {"mapping": [generator.mapping]} if self._has_styles else {}
         groups |= {f"generator_{side}": layers for side, layers in generator.blocks().items()}
         judged = reversed(discriminator.blocks().items())
         groups |= {f"discriminator_{side}": layers for side, layers in judged}
-        groups["discriminator_4"] += [
-            layer for layer in (discriminator.mapping, discriminator.head) if layer is not None
-        ]
+        if self._has_styles:
+            parts = discriminator.mapping, discriminator.head
+            groups["discriminator_4"] += [layer for layer in parts if layer is not None]
         return groups
 
     def freeze_policy(self, policy: Any) -> Any:
@@ -211,13 +230,14 @@ class Face(kerasft.Task):
         common = {"truncation": tf.TensorSpec([None], tf.float32)}
         if self.config.conditional:
             common["label"] = tf.TensorSpec([None], tf.string)
-        width = self.config.network.w_dim
-        styles = tf.TensorSpec([None, self._plan.styles, width], tf.float32)
-        return {
+        found = {
             "serving_default": {"seed": tf.TensorSpec([None], tf.int64), **common},
             "synthesize_z": {"z": tf.TensorSpec([None, self.config.network.z_dim], tf.float32), **common},
-            "synthesize_w": {"w": styles},
         }
+        if self._has_styles:
+            shape = [None, self._plan.styles, self.config.network.w_dim]
+            found["synthesize_w"] = {"w": tf.TensorSpec(shape, tf.float32)}
+        return found
 
     def calls(self) -> dict[str, str]:
         return {**super().calls(), "generate": "serving_default"}
@@ -248,6 +268,8 @@ class Face(kerasft.Task):
             asked = [z, tf.identity(truncation)]
         if self.config.conditional:
             asked.append(self._one_hot(inputs["label"]))
+        if not self._has_styles:
+            return _answer(tf.map_fn(self._plainly, tuple(asked), fn_output_signature=self._picture_spec))
         w_spec = tf.TensorSpec([self.config.network.w_dim], tf.float32)
         image, w = tf.map_fn(self._of_latents, tuple(asked), fn_output_signature=(self._picture_spec, w_spec))
         return {**_answer(image), "w": w}
@@ -263,8 +285,11 @@ class Face(kerasft.Task):
         return self._of_styles(generator.broadcast(w)[0]), w[0]
 
     def _of_styles(self, ws: Any) -> tf.Tensor:
-        made = self.models["generator"].synthesis(ws[None], training=False)[0]
-        return tf.cast(tf.clip_by_value(tf.round((made + 1.0) * 127.5), 0.0, 255.0), tf.uint8)
+        return _pixels(self.models["generator"].synthesis(ws[None], training=False)[0])
+
+    def _plainly(self, asked: tuple[Any, ...]) -> tf.Tensor:
+        z, truncation = (value[None] for value in asked)
+        return _pixels(self.models["generator"](z, truncation=truncation, training=False)[0])
 
     def _one_hot(self, label: Any) -> tf.Tensor:
         known = tf.equal(label[:, None], tf.constant(self.labels)[None])
@@ -276,14 +301,15 @@ class Face(kerasft.Task):
 
     def example(self) -> dict[str, list[Any]]:
         count, random = 4, np.random.default_rng(0)
-        w_shape = self._plan.styles, self.config.network.w_dim
         rows: dict[str, list[Any]] = {
             "picture": list(cartoons(count=count, resolution=self.config.resolution)),
             "seed": list(range(count)),
             "truncation": [0.0, 0.5, 0.7, 1.0],
             "z": list(random.standard_normal((count, self.config.network.z_dim)).astype(np.float32)),
-            "w": list(random.standard_normal((count, *w_shape)).astype(np.float32)),
         }
+        if self._has_styles:
+            w_shape = self._plan.styles, self.config.network.w_dim
+            rows["w"] = list(random.standard_normal((count, *w_shape)).astype(np.float32))
         if self.config.conditional:
             names = self._labels or ("first", "second")
             rows["label"] = [names[i % len(names)] for i in range(count)]
@@ -294,6 +320,12 @@ def _finite(values: Any, name: str) -> tf.Tensor:
     finite = tf.reduce_all(tf.math.is_finite(values))
     with tf.control_dependencies([tf.debugging.Assert(finite, [f"{name} holds NaN or an infinity"])]):
         return tf.identity(values)
+
+
+def _pixels(made: Any) -> tf.Tensor:
+    """From about -1 to 1 to uint8."""
+    levels = tf.round((tf.cast(made, tf.float32) + 1.0) * 127.5)
+    return tf.cast(tf.clip_by_value(levels, 0.0, 255.0), tf.uint8)
 
 
 def _answer(image: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -8,13 +8,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasft_face.augment import Adaptive, Augment, Mirror
 from kerasft_face.layers import EqualizedConv2D, EqualizedDense, Mapping, MinibatchDeviation
+from kerasft_face.networks.judge import Judge
 from kerasft_face.networks.plan import Plan, blocks
 
 
 @keras.saving.register_keras_serializable(package="kerasft_face")
-class Discriminator(keras.Model):
+class Discriminator(Judge):
     """StyleGAN2's residual discriminator; with classes, it judges a picture together with its label.
 
     Sources: Karras et al., 2020, "Analyzing and Improving the Image Quality of StyleGAN"; Miyato and Koyama,
@@ -25,15 +25,7 @@ class Discriminator(keras.Model):
         group: Pictures over which the minibatch standard deviation is taken.
         classes: Number of classes; 0 takes no label.
         depth: Layers that map a label, with classes.
-        augment: Kinds of augmentations, see `Augment`; empty for none.
-        adaptive: Arguments of `Adaptive`.
-        mirror: Whether mirrored pictures are real as well.
-        **kwargs: Of `keras.Model`.
-
-    Attributes:
-        augment: What training does to pictures first, or None; here, so that its state is state of the model.
-        adaptive: Keeps the probability of it, or None.
-        mirror: Mirrors real pictures, or None.
+        **kwargs: Of `Judge`.
 
     Example:
         >>> plan = Plan(resolution=8, base=32, max_channels=8)
@@ -48,27 +40,11 @@ class Discriminator(keras.Model):
         group: int = 4,
         classes: int = 0,
         depth: int = 8,
-        augment: str = "",
-        adaptive: dict[str, Any] | None = None,
-        mirror: bool = False,
         **kwargs: Any,
     ) -> None:
         precise = keras.config.dtype_policy().variable_dtype
-        super().__init__(**{"dtype": precise, **kwargs})
-        self.plan = plan if isinstance(plan, Plan) else Plan(**plan)
-        self._settings = {
-            "group": group,
-            "classes": classes,
-            "depth": depth,
-            "augment": augment,
-            "adaptive": adaptive,
-            "mirror": mirror,
-        }
-        self.augment = Augment(augment, dtype=precise, name="augment") if augment else None
-        self.adaptive = Adaptive(**(adaptive or {}), dtype=precise, name="adaptive") if augment else None
-        if self.adaptive is not None:
-            self.adaptive.build((None,))
-        self.mirror = Mirror(dtype=precise, name="mirror") if mirror else None
+        super().__init__(plan, **kwargs)
+        self._settings |= {"group": group, "classes": classes, "depth": depth}
         width = self.plan.channels(4)
         self.body = _body(self.plan, group=group)
         self.head = EqualizedDense(width if classes else 1, dtype=precise, name="head")
@@ -100,13 +76,6 @@ class Discriminator(keras.Model):
     def blocks(self) -> dict[int, list[keras.Layer]]:
         """Returns the layers of each resolution, 4 first, those of score and label apart."""
         return blocks(self.body, self.plan)
-
-    def get_config(self) -> dict[str, Any]:
-        return {"name": self.name, "plan": self.plan.get_config(), **self._settings}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Discriminator:
-        return cls(**config)
 
 
 def _body(plan: Plan, *, group: int) -> keras.Model:

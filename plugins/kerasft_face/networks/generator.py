@@ -97,6 +97,10 @@ class Generator(keras.Model):
         """Returns one w for each style: `[batch, w]` becomes `[batch, styles, w]`."""
         return ops.repeat(w[:, None], self.styles, axis=1)
 
+    def draw(self, count: Any, label: Any = None, *, mixing: float = 0.0) -> Any:
+        """Makes pictures of random latents, as training does; see `draw_styles`."""
+        return self.synthesis(self.draw_styles(count, label, mixing=mixing), training=True)
+
     def draw_styles(self, count: Any, label: Any = None, *, mixing: float = 0.0) -> Any:
         """Maps random latents, as training does.
 
