@@ -30,6 +30,7 @@ class TaskDescription:
         signatures: Signature to input to "dtype[shape]".
         groups: Layer groups, input to head; empty unless built.
         monitor: The metric that decides which checkpoint is the best.
+        estimate: What a training costs, name to sentence, if the task says so.
     """
 
     name: str
@@ -41,6 +42,7 @@ class TaskDescription:
     signatures: dict[str, dict[str, str]]
     groups: tuple[str, ...]
     monitor: str
+    estimate: dict[str, str]
 
 
 def describe(name: str, *, build: bool = False, **config: Any) -> TaskDescription:
@@ -60,6 +62,7 @@ def describe(name: str, *, build: bool = False, **config: Any) -> TaskDescriptio
     columns: tuple[dict[str, Any], ...] = ()
     signatures: dict[str, dict[str, str]] = {}
     groups: tuple[str, ...] = ()
+    estimate: dict[str, str] = {}
     fields: Sequence[ConfigField] = config_fields(cls.config_class)
     monitor = cls.monitor if isinstance(cls.monitor, str) else ""  # a task may decide by its config
     try:
@@ -70,6 +73,7 @@ def describe(name: str, *, build: bool = False, **config: Any) -> TaskDescriptio
             raise
     else:
         monitor = task.monitor
+        estimate = task.estimate()
         fields = [_as_configured(field, task.dump_config()) for field in fields]
         columns = tuple(
             {
@@ -98,6 +102,7 @@ def describe(name: str, *, build: bool = False, **config: Any) -> TaskDescriptio
         signatures=signatures,
         groups=groups,
         monitor=monitor,
+        estimate=estimate,
     )
 
 

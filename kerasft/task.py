@@ -353,6 +353,13 @@ class Task:
         """Returns a few raw rows, targets included: column to values."""
         raise NotImplementedError(f"abstract: {type(self).__name__}.example() must return a few raw rows")
 
+    def estimate(self) -> dict[str, str]:
+        """Returns what a training with this config costs, name to a sentence with its formula.
+
+        `kerasft describe` prints it. It must need neither data nor `build`; the default is nothing.
+        """
+        return {}
+
     def resources(self) -> list[Any]:
         """Returns lookup tables and the like that `preprocess` and `postprocess` use, to be exported."""
         return []

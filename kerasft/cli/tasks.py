@@ -95,6 +95,8 @@ def _show(description: TaskDescription) -> None:
         print_rich(f"signature {name}: " + ", ".join(f"{key}: {spec}" for key, spec in inputs.items()))
     if description.groups:
         print_rich("layer groups, input to head: " + ", ".join(description.groups))
+    for name, sentence in description.estimate.items():
+        print_rich(f"{name}: {sentence}")
     print_rich(f"best checkpoint by: {description.monitor}", "")
     config = Table(
         title="config (keywords, recipe keys, --set KEY=VALUE)",

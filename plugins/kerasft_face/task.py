@@ -19,7 +19,7 @@ from kerasft.errors import DataError, OrderError
 from kerasft.pretrained import resolve
 from kerasft.pretrained.converters import dcgan
 from kerasft.training.examples import Examples
-from kerasft_face import evaluation, freezing, reference, synthetic
+from kerasft_face import costs, evaluation, freezing, reference, synthetic
 from kerasft_face.config import FaceConfig
 from kerasft_face.data import FittedPictures, pictures
 from kerasft_face.drawn import PREFIX, cartoons, from_address
@@ -298,6 +298,9 @@ class Face(kerasft.Task):
             [tf.debugging.Assert(tf.reduce_all(tf.reduce_any(known, 1)), [message, label])]
         ):
             return tf.cast(known, tf.float32)
+
+    def estimate(self) -> dict[str, str]:
+        return costs.estimate(self.config) if self._has_styles else {}
 
     def example(self) -> dict[str, list[Any]]:
         count, random = 4, np.random.default_rng(0)
