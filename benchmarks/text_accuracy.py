@@ -1,10 +1,11 @@
 """How well the text task does on public data sets, and what that costs.
 
-    python benchmarks/text_accuracy.py DATA [RECIPE ...] [--set JSON] [--table FILE.md]
+    python benchmarks/text_accuracy.py DATA [RECIPE ...] [--set JSON] [--dev-only] [--table FILE.md]
 
-DATA is a folder with one folder a data set, each with jsonl files. Every recipe trains once with seed 0,
-keeps the checkpoint that is best on the dev split, and reports both splits. A data set without a dev split
-holds out a part of its training data. How the settings were found stands with the results.
+DATA is a folder with one folder a data set, each with jsonl files. A recipe trains once with each of its
+seeds and reports the means. The checkpoint that is best on the dev split is kept, or the last one where a
+recipe trains on the dev split too. A data set without a dev split holds out a part of its training data.
+How the settings were found stands with the results.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -28,9 +30,10 @@ class Recipe:
     metric: str
     goal: float
     config: dict[str, Any]
-    train: str = "train"
-    dev: str | float = "dev"
+    train: tuple[str, ...] = ("train",)
+    dev: str | float | None = "dev"
     test: str = "test"
+    seeds: tuple[int, ...] = (0,)
 
 
 def minilm(**config: Any) -> dict[str, Any]:
@@ -65,31 +68,69 @@ RECIPES = {
         {
             "encoder": "mlp",
             "mlp": {"units": []},
+            "pooling": "sqrt",
             "vocabulary": {"ngrams": 3, "min_count": 2, "max_size": 200_000, "max_length": 512},
-            "embedding": {"dim": 32, "dropout": 0.0, "word_dropout": 0.5},
-            "head": {"dropout": 0.3, "label_smoothing": 0.1},
-            "training": {"epochs": 8, "learning_rate": 2e-3, "ema": 0.99},
+            "embedding": {"dim": 8, "dropout": 0.0},
+            "head": {"dropout": 0.0, "label_smoothing": 0.1},
+            "training": {"epochs": 4, "learning_rate": 5e-3, "batch_size": 64, "ema": 0.99},
         },
+        train=("train", "dev"),
+        dev=None,
+        seeds=(0, 1, 2),
     ),
     "hotels-cnn": Recipe("chnsenticorp_htl", "accuracy", 0.90, {"encoder": "cnn"}),
 }
 
 
-def run(recipe: Recipe, data: Path, overrides: dict[str, Any]) -> dict[str, float]:
-    """Trains one recipe and returns its scores, with the CPU seconds of the training."""
-    folder = data / recipe.folder
+def run(recipe: Recipe, data: Path, overrides: dict[str, Any], *, place: Path, dev_only: bool) -> Scores:
+    """Trains one recipe in the folder `place` with each of its seeds; returns figures by name, one a seed."""
+    folder, scores = data / recipe.folder, Scores()
+    config = _merged(recipe.config, overrides)
     dev: Any = folder / f"{recipe.dev}.jsonl" if isinstance(recipe.dev, str) else recipe.dev
-    task = kerasft.create("text", **_merged(recipe.config, overrides))
-    with tempfile.TemporaryDirectory() as place:
+    for seed in recipe.seeds:
+        task = kerasft.create("text", **config, seed=seed)
         started = time.process_time()
         history = task.finetune(
-            folder / f"{recipe.train}.jsonl", validation_data=dev, run_dir=f"{place}/run", verbose="line"
+            _rows([folder / f"{part}.jsonl" for part in recipe.train]),
+            validation_data=dev,
+            run_dir=place / f"seed-{seed}",
+            resume="never",
+            verbose="line",
         )
         trained = time.process_time()
-        scores = kerasft.load(f"{place}/run").evaluate(folder / f"{recipe.test}.jsonl", verbose="quiet")
-        tested = time.process_time()
-    dev_score = max(history.history[f"val_{recipe.metric}"])
-    return {"dev": dev_score, **scores, "train CPU-s": trained - started, "test CPU-s": tested - trained}
+        if dev is not None:
+            scores.add("dev", max(history.history[f"val_{recipe.metric}"]))
+        scores.add("train CPU-s", trained - started)
+        if not dev_only:
+            best = kerasft.load(place / f"seed-{seed}")
+            tested = best.evaluate(folder / f"{recipe.test}.jsonl", verbose="quiet")
+            scores.add("test", tested[recipe.metric])
+            scores.add("test CPU-s", time.process_time() - trained)
+    return scores
+
+
+class Scores(dict[str, list[float]]):
+    """Figures by name, one a seed."""
+
+    def add(self, name: str, value: float) -> None:
+        self.setdefault(name, []).append(value)
+
+    def cell(self, name: str, digits: int) -> str:
+        """Returns the mean, and in brackets those of the seeds if there are several; "-" for none."""
+        values = self.get(name, [])
+        if not values:
+            return "-"
+        mean = f"{statistics.fmean(values):.{digits}f}"
+        each = ", ".join(f"{value:.{digits}f}" for value in values)
+        return f"{mean} ({each})" if len(values) > 1 and digits else mean
+
+
+def _rows(paths: list[Path]) -> Any:
+    """Returns data for `finetune`: the file, or the joined rows of several."""
+    if len(paths) == 1:
+        return paths[0]
+    rows = [json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
+    return {name: [row[name] for row in rows] for name in rows[0]}
 
 
 def _merged(config: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
@@ -107,19 +148,22 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("recipes", nargs="*", default=list(RECIPES), help=", ".join(RECIPES))
     parser.add_argument("--set", type=json.loads, default={}, metavar="JSON", help="changes to the config")
+    parser.add_argument("--dev-only", action="store_true", help="leave the test split alone")
+    parser.add_argument("--runs", type=Path, help="keep the runs here")
     parser.add_argument("--table", type=Path, help="write the table here, as Markdown")
     options = parser.parse_args()
     lines = [
         "| recipe | metric | goal | dev | test | train CPU-s | test CPU-s |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name in options.recipes:
-        recipe = RECIPES[name]
-        scores = run(recipe, options.data, options.set)
-        print(name, {key: round(value, 4) for key, value in scores.items()}, flush=True)
-        cells = [name, recipe.metric, recipe.goal, f"{scores['dev']:.4f}", f"{scores[recipe.metric]:.4f}"]
-        cells += [f"{scores[key]:.0f}" for key in ("train CPU-s", "test CPU-s")]
-        lines.append(f"| {' | '.join(map(str, cells))} |")
+    with tempfile.TemporaryDirectory() as temporary:
+        for name in options.recipes:
+            recipe, place = RECIPES[name], (options.runs or Path(temporary)) / name
+            scores = run(recipe, options.data, options.set, place=place, dev_only=options.dev_only)
+            print(name, dict(scores), flush=True)
+            cells = [name, recipe.metric, recipe.goal, scores.cell("dev", 4), scores.cell("test", 4)]
+            cells += [scores.cell(key, 0) for key in ("train CPU-s", "test CPU-s")]
+            lines.append(f"| {' | '.join(map(str, cells))} |")
     print("\n".join(lines))
     if options.table:
         options.table.write_text("\n".join(lines) + "\n", encoding="utf-8")
