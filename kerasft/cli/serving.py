@@ -74,6 +74,9 @@ def serve(
         Path | None,
         typer.Option("--monitoring", help="Text file with a MonitoringConfig: where metrics are, if at all."),
     ] = None,
+    reflection: Annotated[
+        bool, typer.Option("--reflection", help="Tell gRPC clients which services and messages there are.")
+    ] = False,
     ssl: Annotated[
         Path | None, typer.Option("--ssl", help="Text file with an SSLConfig: keys and certificates.")
     ] = None,
@@ -138,6 +141,7 @@ def serve(
         max_message_bytes=max_message_mb * 2**20,
         max_concurrent=max_concurrent,
         rest_timeout=rest_timeout,
+        reflection=reflection,
         grace=grace,
         while_loading=quiet_import(),
         **options,

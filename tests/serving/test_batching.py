@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kerasft.serving import ServingError, protos
+from kerasft.serving.server import batching
 from kerasft.serving.server.batching import Batcher, BatchingOptions
 
 FETCH = ("y",)
@@ -100,6 +101,27 @@ def test_batches_are_padded_to_allowed_sizes() -> None:
         assert answer.tolist() == [2.0, 4.0, 6.0]
 
     assert with_batcher(work, max_batch_size=8, allowed_sizes=(1, 4, 8)) == [4]
+
+
+@pytest.mark.parametrize("pad", [True, False])
+def test_inputs_of_other_lengths_are_padded_with_their_first_element_where_asked(pad: bool) -> None:
+    async def work(batcher: Batcher, machine: Machine) -> None:
+        first = await held(batcher, machine)
+        sent = [np.array([[1.0, 2.0]]), np.array([[3.0, 4.0, 5.0], [6.0, 7.0, 8.0]]), np.zeros((1, 0))]
+        others = [batcher.submit({"x": x}, FETCH, joinable=True) for x in sent]
+        machine.go.set()
+        answers = [answer.tolist() for (answer,) in (await asyncio.gather(first, *others))[1:]]
+        short = [[2.0, 4.0, 2.0]] if pad else [[2.0, 4.0]]
+        assert answers == [short, [[6.0, 8.0, 10.0], [12.0, 14.0, 16.0]], [[]]]
+
+    assert sorted(with_batcher(work, pad=pad)) == ([1, 1, 3] if pad else [1, 1, 1, 2])
+
+
+def test_strings_are_padded_too() -> None:
+    first, second = np.array([[b"a", b"b"]], object), np.array([[b"c"]], object)
+    joined = batching._padded([first, second])
+    assert [part.tolist() for part in joined] == [[[b"a", b"b"]], [[b"c", b"c"]]]
+    assert joined[1].dtype == object
 
 
 def test_a_full_queue_refuses_in_the_words_of_tensorflow_serving() -> None:
@@ -277,5 +299,4 @@ def test_options_come_from_the_batching_parameters() -> None:
     parameters.allowed_batch_sizes.append(9)
     with pytest.raises(ServingError, match="must increase and end with max_batch_size, 8"):
         BatchingOptions.from_parameters(parameters)
-    with pytest.raises(ServingError, match="pad_variable_length_inputs is not supported"):
-        BatchingOptions.from_parameters(protos.BatchingParameters(pad_variable_length_inputs=True))
+    assert BatchingOptions.from_parameters(protos.BatchingParameters(pad_variable_length_inputs=True)).pad

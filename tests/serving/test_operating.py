@@ -380,3 +380,33 @@ def test_the_log_is_for_people_or_for_machines(capsys: pytest.CaptureFixture[str
         assert capsys.readouterr().err == "debug: Predict by GRPC (model=m, status=OK)\n"
     finally:
         logger.handlers, logger.level, logger.propagate = before
+
+
+def test_reflection_names_the_services_and_describes_their_messages(model: Path) -> None:
+    pytest.importorskip("grpc_reflection")
+    from google.protobuf import descriptor_pb2
+    from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+    questions = [
+        reflection_pb2.ServerReflectionRequest(list_services=""),
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol="tensorflow.serving.PredictRequest"),
+    ]
+    with (
+        Server(model, grpc_port=0, poll_seconds=0, reflection=True) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        asked = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter(questions))
+        listed, described = asked
+    names = {service.name for service in listed.list_services_response.service}
+    assert {protos.PREDICTION_SERVICE, protos.MODEL_SERVICE, protos.HEALTH_SERVICE} < names
+    files = [
+        descriptor_pb2.FileDescriptorProto.FromString(content)
+        for content in described.file_descriptor_response.file_descriptor_proto
+    ]
+    assert "PredictRequest" in {message.name for file in files for message in file.message_type}
+
+
+def test_without_its_package_reflection_is_refused(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ServingError, match=r"pip install 'kerasft\[reflection\]'"):
+        Server(model, grpc_port=0, reflection=True)

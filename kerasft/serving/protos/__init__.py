@@ -21,17 +21,18 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 
 @cache
-def _pool() -> descriptor_pool.DescriptorPool:
-    pool = descriptor_pool.DescriptorPool()
+def pool() -> descriptor_pool.DescriptorPool:
+    """Returns the descriptors of all messages and services."""
+    made = descriptor_pool.DescriptorPool()
     descriptors = Path(__file__).with_name("messages.binpb").read_bytes()
     for file in descriptor_pb2.FileDescriptorSet.FromString(descriptors).file:
-        pool.AddSerializedFile(file.SerializeToString())
-    return pool
+        made.AddSerializedFile(file.SerializeToString())
+    return made
 
 
 def message(name: str) -> Any:
     """Returns the message class of a full name, such as `"tensorflow.TensorProto"`."""
-    return message_factory.GetMessageClass(_pool().FindMessageTypeByName(name))
+    return message_factory.GetMessageClass(pool().FindMessageTypeByName(name))
 
 
 def methods(service: str) -> dict[str, tuple[Any, Any]]:
@@ -50,7 +51,7 @@ def methods(service: str) -> dict[str, tuple[Any, Any]]:
             message_factory.GetMessageClass(method.input_type),
             message_factory.GetMessageClass(method.output_type),
         )
-        for method in _pool().FindServiceByName(service).methods
+        for method in pool().FindServiceByName(service).methods
     }
 
 

@@ -33,6 +33,8 @@ class BatchingOptions:
         allowed_sizes: If given, batches are padded to the next of these sizes; the last is `max_batch_size`.
         refuse_larger: Refuse a request of more rows than `max_batch_size`, as TensorFlow Serving does when
             its batching is on; otherwise such a request runs alone.
+        pad: Join requests whose inputs differ in sizes beyond the first, too: each is padded at its ends to
+            the largest in the batch, with its own first element. For models that know lengths otherwise.
     """
 
     max_batch_size: int = 32
@@ -41,13 +43,14 @@ class BatchingOptions:
     timeout: float = 0.0
     allowed_sizes: tuple[int, ...] = ()
     refuse_larger: bool = False
+    pad: bool = False
 
     @classmethod
     def from_parameters(cls, parameters: Any) -> BatchingOptions:
         """Takes the options from TensorFlow Serving's BatchingParameters, with its defaults.
 
         Raises:
-            ServingError: If they contradict each other or ask for what this server does not do.
+            ServingError: If they contradict each other.
         """
 
         def value(name: str, default: int) -> int:
@@ -60,6 +63,7 @@ class BatchingOptions:
             timeout=value("batch_timeout_micros", 0) / 1e6,
             allowed_sizes=tuple(parameters.allowed_batch_sizes),
             refuse_larger=True,
+            pad=parameters.pad_variable_length_inputs,
         )
         for name in ("max_batch_size", "max_enqueued_batches", "threads"):
             if getattr(options, name) < 1:
@@ -69,11 +73,6 @@ class BatchingOptions:
             raise ServingError(
                 "allowed_batch_sizes must increase and end with max_batch_size, "
                 f"{options.max_batch_size}, and are {list(sizes)}"
-            )
-        if parameters.pad_variable_length_inputs:
-            raise ServingError(
-                "pad_variable_length_inputs is not supported: requests of other lengths run in batches of "
-                "their own; remove it from the batching parameters"
             )
         return options
 
@@ -189,7 +188,11 @@ class Batcher:
         sizes = {array.shape[:1] for array in feeds.values()}
         if self.options.max_batch_size == 1 or len(sizes) != 1 or sizes & {(), (0,)}:
             return None, 1
-        tensors = tuple((name, array.dtype.char, array.shape[1:]) for name, array in feeds.items())
+        # What has no first element cannot be padded.
+        pad = self.options.pad and all(array.size for array in feeds.values())
+        tensors = tuple(
+            (name, array.dtype.char, array.ndim if pad else array.shape[1:]) for name, array in feeds.items()
+        )
         kind = (tensors, tuple(fetches))
         return (None, 1) if kind in self._alone else (kind, sizes.pop()[0])
 
@@ -294,12 +297,25 @@ def _late() -> ServingError:
 def _joined(jobs: list[_Job], size: int) -> dict[str, Array]:
     """Stacks the rows of the requests, and pads them to `size` with the first row."""
     joined = {}
-    for name, first in jobs[0].feeds.items():
-        parts = [job.feeds[name] for job in jobs]
+    for name in jobs[0].feeds:
+        parts = _padded([job.feeds[name] for job in jobs])
         if missing := size - sum(job.rows for job in jobs):
-            parts.append(np.repeat(first[:1], missing, axis=0))
+            parts.append(np.repeat(parts[0][:1], missing, axis=0))
         joined[name] = np.concatenate(parts)
     return joined
+
+
+def _padded(arrays: list[Array]) -> list[Array]:
+    """Pads arrays to the largest size of each dimension but the first, each with its first element."""
+    if len({array.shape[1:] for array in arrays}) == 1:
+        return arrays
+    sizes = np.max([array.shape for array in arrays], axis=0)[1:]
+    padded = []
+    for array in arrays:
+        whole = np.full((len(array), *sizes), array.flat[0], array.dtype)
+        whole[tuple(slice(size) for size in array.shape)] = array
+        padded.append(whole)
+    return padded
 
 
 def _deliver(results: list[tuple[_Job, list[Array] | Exception]]) -> None:

@@ -60,6 +60,14 @@ def handlers(services: Services, health: Health) -> list[grpc.GenericRpcHandler[
     return result
 
 
+def add_reflection(server: grpc.aio.Server) -> None:
+    """Lets clients ask a server for its services and messages (`grpc.reflection.v1alpha`)."""
+    from grpc_reflection.v1alpha import reflection
+
+    ours = (protos.PREDICTION_SERVICE, protos.MODEL_SERVICE, protos.HEALTH_SERVICE)
+    reflection.enable_server_reflection((*ours, reflection.SERVICE_NAME), server, pool=protos.pool())
+
+
 class Health:
     """grpc.health.v1: serving from the start of the server until it drains."""
 

@@ -58,6 +58,7 @@ class Server:
         max_concurrent: How many requests may be under way; more are refused.
         rest_timeout: Seconds that a REST request may take; gRPC clients set their own deadline.
         metrics_path: Path of the page for Prometheus on the REST port; None for no such page.
+        reflection: Whether gRPC tells whoever asks which services and messages there are, as grpcurl does.
         tls: Keys and certificates for both ports; None speaks in the clear.
         grace: Seconds that requests under way may take once the server is told to stop.
 
@@ -86,16 +87,19 @@ class Server:
         max_concurrent: int = DEFAULT_CONCURRENCY,
         rest_timeout: float = 30.0,
         metrics_path: str | None = metrics.PATH,
+        reflection: bool = False,
         tls: Tls | None = None,
         grace: float = 5.0,
     ) -> None:
         if (target is None) == (config is None):
             raise ServingError("give either a folder or a configuration of what to serve")
+        if reflection and importlib.util.find_spec("grpc_reflection") is None:
+            raise ServingError("reflection needs grpcio-reflection: pip install 'kerasft[reflection]'")
         self.host, self.port, self.rest_port = host, grpc_port, rest_port
         self._poll_seconds = poll_seconds
         self._max_message_bytes, self._max_concurrent = max_message_bytes, max_concurrent
         self._rest_timeout, self._metrics_path = rest_timeout, metrics_path
-        self._tls, self._grace = tls, grace
+        self._reflection, self._tls, self._grace = reflection, tls, grace
         self._credentials = tls.grpc_credentials() if tls is not None else None
         self._check_ports()
         self.manager = ModelManager(
@@ -190,6 +194,8 @@ class Server:
             maximum_concurrent_rpcs=self._max_concurrent,
         )
         self._grpc.add_generic_rpc_handlers(grpc_api.handlers(services, self._health))
+        if self._reflection:
+            grpc_api.add_reflection(self._grpc)
         try:
             if self._credentials is None:
                 port = self._grpc.add_insecure_port(self.address)
