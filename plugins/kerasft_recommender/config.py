@@ -16,7 +16,7 @@ class NetworkConfig(Config):
     """The scorer."""
 
     factors: int = pydantic.Field(
-        64, ge=1, description="Length of the vectors of gmf (and of its part of neumf)."
+        64, ge=1, description="Length of the vectors of gmf (and of its part of neumf), and of sasrec."
     )
     layers: tuple[int, ...] = pydantic.Field(
         (64, 32, 16, 8),
@@ -25,6 +25,10 @@ class NetworkConfig(Config):
     )
     deviation: float = pydantic.Field(0.1, gt=0, description="Standard deviation of vectors at the start.")
 
+    blocks: int = pydantic.Field(2, ge=1, description="Blocks of self-attention of sasrec.")
+    heads: int = pydantic.Field(2, ge=1, description="Heads of attention of sasrec; they share `factors`.")
+    length: int = pydantic.Field(50, ge=1, description="How many of the last choices count for sasrec.")
+    dropout: float = pydantic.Field(0.2, ge=0, lt=1, description="Dropout of sasrec.")
     alpha: float = pydantic.Field(
         0.5, ge=0, le=1, description="Share of gmf in a neumf that starts from a gmf and an mlp run."
     )
@@ -77,12 +81,13 @@ class RecommenderConfig(TaskConfig):
         (64, 32, 16, 8)
     """
 
-    scorer: Literal["gmf", "mlp", "neumf"] = pydantic.Field(
+    scorer: Literal["gmf", "mlp", "neumf", "sasrec"] = pydantic.Field(
         "gmf", description="What scores an item for a user."
     )
     objective: Literal["auto", "full_softmax", "bce", "bpr", "in_batch_softmax"] = pydantic.Field(
         "auto",
-        description="What is learned; auto: full_softmax for gmf of at most 50,000 items, else bce.",
+        description="What is learned; auto: full_softmax for gmf and sasrec of at most "
+        "50,000 items, else bce.",
     )
     negatives: int = pydantic.Field(4, ge=1, description="Items drawn for each choice, under bce and bpr.")
     penalty: float = pydantic.Field(
@@ -103,3 +108,13 @@ class RecommenderConfig(TaskConfig):
     training: RecommenderTraining = pydantic.Field(
         default_factory=RecommenderTraining, description="Optimizer, rates, batches, epochs."
     )
+
+    @pydantic.model_validator(mode="after")
+    def _check_heads(self) -> RecommenderConfig:
+        network = self.network
+        if self.scorer == "sasrec" and network.factors % network.heads:
+            raise ValueError(
+                f"network.heads={network.heads} cannot share network.factors={network.factors}; take a "
+                "divisor"
+            )
+        return self

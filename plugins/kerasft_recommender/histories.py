@@ -114,6 +114,13 @@ class Histories(tf.Module):
         places = within.flat_values + tf.gather(starts, positions)
         return tf.cast(positions, tf.int32), tf.gather(items, places)
 
+    def recent(self, users: tf.Tensor, length: int) -> tf.RaggedTensor:
+        """Returns the last choices of users, at most `length`, oldest first: int32 `[users, None]`."""
+        self.prepare()
+        ends = tf.gather(self._offsets, users + 1)
+        places = tf.ragged.range(tf.maximum(tf.gather(self._offsets, users), ends - length), ends)
+        return places.with_flat_values(tf.gather(self._items, places.flat_values))
+
     def contains(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
         """Whether users chose items; for training, as it keeps a table of all pairs in memory.
 

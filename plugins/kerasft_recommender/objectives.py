@@ -65,6 +65,28 @@ class FullSoftmax(Objective):
         return total / tf.maximum(tf.reduce_mean(count), 1.0)
 
 
+class NextItem(FullSoftmax):
+    """Cross-entropy of each choice of a history, given those before it, against all items.
+
+    A user counts as often as there are choices to predict; the first predicts nothing by itself. Source: Kang
+    and McAuley, 2018, with the loss of Petrov and Macdonald, 2022, "A Systematic Review and Replicability
+    Study of BERT4Rec".
+    """
+
+    def scores(self, scorer: Any, features: dict[str, Any], *, training: bool) -> tf.Tensor:
+        encoded = scorer.encode(features["items"][:, :-1][:, : scorer.length], training=training)
+        known = len(self.catalogue.items)
+        unknown = tf.one_hot(UNKNOWN, known, on_value=_NEVER, off_value=0.0)
+        return tf.matmul(encoded, scorer.items()[None, :known], transpose_b=True) + unknown
+
+    def loss(self, scores: tf.Tensor, features: dict[str, Any]) -> tf.Tensor:
+        wanted = features["items"][:, 1:][:, : tf.shape(scores)[1]]
+        there = tf.cast(wanted != UNKNOWN, tf.float32)
+        wrong = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=wanted, logits=scores)
+        total = tf.reduce_sum(wrong * there, 1)
+        return total / tf.maximum(tf.reduce_mean(tf.reduce_sum(there, 1)), 1.0)
+
+
 class Sampled(Objective):
     """Compares a choice with items that the user did not choose, drawn anew at every step.
 
@@ -140,6 +162,8 @@ def make_objective(name: str, catalogue: Catalogue, *, negatives: int) -> Object
     """Returns an objective by its name in the config."""
     if name == "full_softmax":
         return FullSoftmax(catalogue, name="objective")
+    if name == "next_item":
+        return NextItem(catalogue, name="objective")
     if name == "in_batch_softmax":
         return InBatchSoftmax(catalogue, name="objective")
     kind = {"bce": CrossEntropy, "bpr": PairwiseRanking}[name]

@@ -33,9 +33,8 @@ class Ranker(keras.Model):
         """Returns scores `[examples, n]` of features "user" `[examples]` and "items" `[examples, m]`."""
         if self.penalty:
             of_items = self.scorer.items() if self.objective.by_user else self.scorer.item(inputs["items"])
-            lengths = [
-                tf.reduce_mean(tf.reduce_sum(tf.square(vectors), -1))
-                for vectors in (self.scorer.user(inputs["user"]), of_items)
-            ]
+            table = self.scorer.user_table
+            of_users = [] if table is None else [table(inputs["user"])]
+            lengths = [tf.reduce_mean(tf.reduce_sum(tf.square(v), -1)) for v in (*of_users, of_items)]
             self.add_loss(self.penalty * tf.add_n(lengths))
         return self.objective.scores(self.scorer, inputs, training=bool(training))

@@ -1,4 +1,4 @@
-"""Holding out the last choices of each user."""
+"""Histories in parts: the last choices of each user, and windows that a sequence model can take."""
 
 from __future__ import annotations
 
@@ -51,3 +51,18 @@ def last_of_each(source: Source, share: float) -> tuple[Source, Source]:
     if not held.any():
         raise DataError(f"{source.name}: no user has two choices, so none can be held out")
     return source.subset(np.flatnonzero(~held)), source.subset(np.flatnonzero(held))
+
+
+def windows(history: list[str], length: int) -> list[list[str]]:
+    """Cuts a history, from its end, into parts in which every choice but the first follows on another.
+
+    Args:
+        history: Oldest choice first.
+        length: Of a part, at least 2; neighbours share one choice.
+
+    Example:
+        >>> windows(list("abcdef"), 3)
+        [['d', 'e', 'f'], ['b', 'c', 'd'], ['a', 'b']]
+    """
+    ends = range(len(history), 1, 1 - length)
+    return [history[max(0, end - length) : end] for end in ends] or [history]

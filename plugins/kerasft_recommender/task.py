@@ -18,10 +18,10 @@ from kerasft.training.update import Batch
 from kerasft_recommender import answering, baselines, evaluation, generated
 from kerasft_recommender.catalogue import Catalogue
 from kerasft_recommender.config import FULL_SOFTMAX_ITEMS, RecommenderConfig
-from kerasft_recommender.objectives import make_objective
+from kerasft_recommender.objectives import Objective, make_objective
 from kerasft_recommender.ranker import Ranker
-from kerasft_recommender.scorers import SCORERS
-from kerasft_recommender.splitting import last_of_each
+from kerasft_recommender.scorers import make_scorer
+from kerasft_recommender.splitting import last_of_each, windows
 from kerasft_recommender.vocabulary import UNKNOWN, Vocabulary
 
 _CHUNK = 65_536
@@ -63,7 +63,7 @@ class Recommender(kerasft.Task):
         if self.config.objective != "auto":
             return self.config.objective
         small = len(self.catalogue.items) <= FULL_SOFTMAX_ITEMS
-        return "full_softmax" if self.config.scorer == "gmf" and small else "bce"
+        return "full_softmax" if self.config.scorer in ("gmf", "sasrec") and small else "bce"
 
     @property
     def monitor(self) -> str:  # type: ignore[override]
@@ -104,22 +104,32 @@ class Recommender(kerasft.Task):
     def extend(self, source: Source) -> None:
         users, items = self.catalogue.extend(*_choices(source))
         self._predictors.clear()
-        if users and not items and self.freezing.policy is None:
+        if users and not items and self.freezing.policy is None and self.scorer.user_table is not None:
             self.freeze("items")
 
     def arrange(self, source: Source, *, training: bool) -> Source:
-        if training and self.models and self.freezing.policy == self.freeze_policy("items"):
+        if training and self._only_new_users:
             source = self._of_new_users(source)
         if self.config.metrics.protocol == "ncf99" and "negatives" in source.columns:
             return source
-        if not make_objective(self.objective, self.catalogue, negatives=1).by_user:
+        if not self._make_objective().by_user:
             return source
         users, items = _choices(source)
-        rows: dict[str, dict[str, None]] = {}
+        histories: dict[str, dict[str, None]] = {}
         for user, item in zip(users, items, strict=True):
-            rows.setdefault(user, {})[item] = None
-        grouped = {"user_id": list(rows), "items": [list(row) for row in rows.values()]}
+            histories.setdefault(user, {})[item] = None
+        rows = [(user, list(chosen)) for user, chosen in histories.items()]
+        if training and self.config.scorer == "sasrec":
+            length = self.config.network.length
+            rows = [(user, part) for user, chosen in rows for part in windows(chosen, length + 1)]
+        grouped = {"user_id": [user for user, _ in rows], "items": [chosen for _, chosen in rows]}
         return open_source(grouped, fields=_GROUPED)
+
+    @property
+    def _only_new_users(self) -> bool:
+        if not self.models or self.scorer.user_table is None:
+            return False
+        return bool(self.freezing.policy == self.freeze_policy("items"))
 
     def _of_new_users(self, source: Source) -> Source:
         rows = self.catalogue.users.numbers(source.iterate("user_id"))
@@ -141,18 +151,12 @@ class Recommender(kerasft.Task):
 
     def build_model(self) -> keras.Model:
         config, catalogue = self.config, self.catalogue
-        network = config.network
-        sizes: dict[str, Any] = {"factors": network.factors, "layers": network.layers}
-        wanted = {"gmf": ("factors",), "mlp": ("layers",), "neumf": ("factors", "layers")}[config.scorer]
-        scorer = SCORERS[config.scorer](
-            user_rows=catalogue.users.capacity,
-            item_rows=catalogue.items.capacity,
-            deviation=network.deviation,
-            name="scorer",
-            **{name: sizes[name] for name in wanted},
-        )
-        objective = make_objective(self.objective, catalogue, negatives=config.negatives)
-        return Ranker(scorer=scorer, objective=objective, penalty=config.penalty)
+        scorer = make_scorer(config.scorer, config.network, catalogue)
+        return Ranker(scorer=scorer, objective=self._make_objective(), penalty=config.penalty)
+
+    def _make_objective(self) -> Objective:
+        name = "next_item" if self.config.scorer == "sasrec" else self.objective
+        return make_objective(name, self.catalogue, negatives=self.config.negatives)
 
     def combine(self, sources: Sequence[kerasft.Task]) -> None:
         parts = {source.config.scorer: source for source in sources if isinstance(source, Recommender)}
@@ -202,6 +206,11 @@ class Recommender(kerasft.Task):
         return self.model.objective.loss(outputs, batch.features)
 
     def freeze_policy(self, policy: Any) -> Any:
+        if policy == "items" and self.scorer.user_table is None:
+            raise ConfigError(
+                f"freeze: scorer={self.config.scorer} has no rows of users that could train alone; new users "
+                "need no training."
+            )
         if policy == "items":
             return [name for name in self.freezing.groups if name != "user_table"]
         if policy == "towers":
@@ -280,20 +289,11 @@ class Recommender(kerasft.Task):
         items = self.catalogue.items.rows(item_ids)
         chosen = items != UNKNOWN
         known = tf.reduce_any(chosen, 1)
-        scores = tf.where(known[:, None], self._folded_in(items, chosen), self._popularity()[None])
+        scores = self.scorer.of_history(items, chosen, stop=len(self.catalogue.items))
+        scores = tf.where(known[:, None], scores, self._popularity()[None])
         places = tf.cast(tf.where(chosen), tf.int32)
         scores = answering.without(scores, places[:, 0], tf.boolean_mask(items, chosen))
         return {**answering.best(scores, k, self.catalogue), "known": known}
-
-    def _folded_in(self, items: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
-        count = len(self.catalogue.items)
-        if self.scorer.folds_in:
-            vectors, every = self.scorer.item(items), self.scorer.items()[1:count]
-            users = answering.ridge(vectors[..., :-1], chosen, every[:, :-1])
-            return self.scorer.every(users, stop=count)
-        vectors = tf.math.l2_normalize(self.scorer.items()[:count], -1)
-        mine = tf.gather(vectors, items) * tf.cast(chosen, tf.float32)[..., None]
-        return tf.matmul(tf.reduce_sum(mine, 1), vectors, transpose_b=True)
 
     def _score(self, *, user_id: Any, item_ids: Any) -> dict[str, Any]:
         users, items = self.catalogue.users.rows(user_id), self.catalogue.items.rows(item_ids)
@@ -303,7 +303,7 @@ class Recommender(kerasft.Task):
     def _similar_items(self, *, item_id: Any, k: Any) -> dict[str, Any]:
         items = self.catalogue.items.rows(item_id)
         known = items != UNKNOWN
-        vectors = tf.math.l2_normalize(self.scorer.items()[: len(self.catalogue.items)], -1)
+        vectors = self.scorer.directions(stop=len(self.catalogue.items))
         scores = tf.matmul(tf.gather(vectors, items), vectors, transpose_b=True)
         scores = tf.where(known[:, None], scores, float("-inf"))
         scores = answering.without(scores, tf.range(tf.size(items)), items)
@@ -325,10 +325,14 @@ class Recommender(kerasft.Task):
 
 
 def _choices(source: Source) -> tuple[list[str], list[str]]:
+    """Returns the user and the item of each row, in the order of time where it is known."""
+    order = np.arange(len(source))
+    if "timestamp" in source.columns:
+        order = np.argsort(np.fromiter(source.iterate("timestamp"), np.int64, len(source)), kind="stable")
     users: list[str] = []
     items: list[str] = []
     for start in range(0, len(source), _CHUNK):
-        rows = source.take(np.arange(start, min(start + _CHUNK, len(source))), ["user_id", "item_id"])
+        rows = source.take(order[start : start + _CHUNK], ["user_id", "item_id"])
         users += rows["user_id"]
         items += rows["item_id"]
     return users, items

@@ -12,7 +12,7 @@ from kerasft_recommender.baselines import ease
 from kerasft_recommender.catalogue import Catalogue
 from kerasft_recommender.histories import Histories
 from kerasft_recommender.objectives import make_objective
-from kerasft_recommender.scorers import GMF, MLP, NeuMF
+from kerasft_recommender.scorers import GMF, MLP, NeuMF, SASRec
 
 USERS, ITEMS = 5, 7
 
@@ -59,6 +59,40 @@ def test_scores_are_those_of_the_formula(name):
     every = scorer.every(scorer.user(tf.constant(users)), stop=4).numpy()
     expected = [[by_hand(name, scorer, u, i) for i in range(4)] for u in users]
     np.testing.assert_allclose(every, expected, rtol=1e-5)
+
+
+def test_a_history_is_encoded_as_far_as_it_goes():
+    users, items = zip(*[("a", item) for item in "vwxyz"], ("b", "y"), ("b", "v"), strict=True)
+    catalogue = Catalogue.learn(list(users), list(items), spare=0.0)
+    keras.utils.set_random_seed(0)
+    scorer = SASRec(catalogue, width=8, blocks=2, heads=2, length=3, dropout=0.0, deviation=1.0)
+    v, w, x, y, z = range(1, 6)
+    alone = [scorer.encode(tf.constant([rows]), training=False).numpy()[0] for rows in ([x, y, z], [y, v])]
+    found = scorer.user(tf.constant([1, 2, 0])).numpy()
+    np.testing.assert_allclose(found, [alone[0][-1], alone[1][-1], np.zeros(8)], atol=1e-5)
+    # Causal: what comes later changes nothing.
+    np.testing.assert_allclose(
+        scorer.encode(tf.constant([[y, v, w]]), training=False)[0, :2], alone[1], atol=1e-5
+    )
+    history = scorer.of_history(
+        tf.constant([[0, y, 0, v], [w, x, y, z]]),
+        tf.constant([[False, True, False, True], [True] * 4]),
+        stop=6,
+    )
+    np.testing.assert_allclose(history, scorer.every(tf.constant(found[[1, 0]]), stop=6), atol=1e-5)
+
+
+def test_next_items_are_predicted_from_those_before(catalogue):
+    keras.utils.set_random_seed(0)
+    scorer = SASRec(catalogue, width=4, blocks=1, heads=1, length=3, dropout=0.0, deviation=1.0)
+    objective = make_objective("next_item", catalogue, negatives=1)
+    features = {"user": tf.constant([1, 2]), "items": tf.constant([[1, 2, 3], [2, 3, 0]])}
+    losses = objective.loss(objective.scores(scorer, features, training=True), features).numpy()
+    encoded = scorer.encode(features["items"], training=False).numpy()
+    logits = encoded @ scorer.items().numpy()[1:4].T
+    logs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    expected = np.array([-logs[0, 0, 1] - logs[0, 1, 2], -logs[1, 0, 2]]) / 1.5
+    np.testing.assert_allclose(losses, expected, rtol=1e-4)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import pytest
 
 import kerasft
 from kerasft import ConfigError, DataError, OrderError
+from kerasft.data import open_source
 from kerasft.testing import check_task
 
 from .conftest import PER_TASTE, USERS, choices, make
@@ -27,6 +28,7 @@ def ids(answer, row=0):
         {"scorer": "neumf"},
         {"scorer": "mlp", "objective": "bpr"},
         {"objective": "in_batch_softmax"},
+        {"scorer": "sasrec"},
     ],
     ids=lambda values: "-".join(values.values()) or "gmf",
 )
@@ -241,3 +243,33 @@ def test_neumf_starts_from_a_gmf_and_an_mlp(tmp_path):
         make(scorer="neumf").finetune(choices(), init_from=both[:1] * 2, verbose="quiet")
     with pytest.raises(ConfigError, match=r"has network.factors=8, this task 4: make them equal"):
         make(scorer="neumf", network={"factors": 4}).finetune(choices(), init_from=both, verbose="quiet")
+
+
+def cycles(users=40, length=12):
+    """Each user goes round the same circle of 10 items, from a place of their own."""
+    places = [(user, step) for user in range(users) for step in range(length)]
+    return {
+        "user_id": [f"u{user}" for user, _ in places],
+        "item_id": [f"i{(user + step) % 10}" for user, step in places],
+        "timestamp": [step for _, step in places],
+    }
+
+
+def test_a_sequence_model_knows_what_comes_next():
+    data = cycles(length=5)
+    shuffled = np.random.default_rng(0).permutation(len(data["user_id"]))
+    rows = {name: [values[at] for at in shuffled] for name, values in data.items()}
+    task = make(scorer="sasrec", network={"length": 4, "dropout": 0.0}, training={"epochs": 40})
+    task.finetune(rows, verbose="quiet")
+    answer = asked(task, user_id=["u3", "u17"], k=[1, 1])
+    assert [ids(answer, row) for row in range(2)] == [["i8"], ["i2"]]
+    history = task.predict(
+        {"item_ids": [["i4", "what", "i5"], ["i9"]], "k": [1, 1]}, signature="recommend_from_history"
+    )
+    assert [ids(history, row) for row in range(2)] == [["i6"], ["i0"]]
+    before = [weight.numpy() for weight in task.model.weights]
+    task.extend(open_source({"user_id": ["new"] * 2, "item_id": ["i1", "i2"]}, fields=task.fields()))
+    assert ids(asked(task, user_id=["new"], k=[1])) == ["i3"]
+    assert all(np.array_equal(old, new) for old, new in zip(before, task.model.weights, strict=True))
+    with pytest.raises(ConfigError, match="new users need no training"):
+        task.freeze("items")

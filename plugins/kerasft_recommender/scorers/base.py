@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import Any
 
 import keras
 import tensorflow as tf
+
+from kerasft_recommender.layers import Table
 
 
 class Scorer(keras.layers.Layer):
@@ -14,10 +16,10 @@ class Scorer(keras.layers.Layer):
 
     Attributes:
         groups: Layers by layer group, input to head.
-        folds_in: Whether the score is a dot product, so that a user can be fitted to items afterwards.
+        user_table: A row for each user; None where users are made of something else.
     """
 
-    folds_in: ClassVar[bool] = False
+    user_table: Table | None = None
     groups: dict[str, list[keras.layers.Layer]]
 
     @abstractmethod
@@ -31,6 +33,10 @@ class Scorer(keras.layers.Layer):
     @abstractmethod
     def items(self) -> tf.Tensor:
         """Returns the vectors of all items: float32 `[rows, width]`."""
+
+    def directions(self, *, stop: int) -> tf.Tensor:
+        """Returns by what the first `stop` items are alike, `[stop, width]` of length 1: no biases."""
+        return tf.math.l2_normalize(self.items()[:stop], -1)
 
     @abstractmethod
     def pairs(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
@@ -47,6 +53,21 @@ class Scorer(keras.layers.Layer):
     def every(self, users: tf.Tensor, *, stop: int) -> tf.Tensor:
         """Returns the scores of the first `stop` rows of items for each user, float32 `[users, stop]`."""
         return self.pairs(users, self.items()[None, :stop])
+
+    def of_history(self, items: tf.Tensor, chosen: tf.Tensor, *, stop: int) -> tf.Tensor:
+        """Returns scores for whoever chose some items, and has no vector: the sum of the cosines to these.
+
+        Args:
+            items: Rows int32 `[n, m]`.
+            chosen: Which of them are there, bool `[n, m]`.
+            stop: Rows of items to score.
+
+        Returns:
+            float32 `[n, stop]`.
+        """
+        vectors = self.directions(stop=stop)
+        mine = tf.gather(vectors, items) * tf.cast(chosen, tf.float32)[..., None]
+        return tf.matmul(tf.reduce_sum(mine, 1), vectors, transpose_b=True)
 
     def call(self, users: Any, items: Any) -> tf.Tensor:
         """Returns scores of some items for each user, float32 `[users, n]`, from rows."""

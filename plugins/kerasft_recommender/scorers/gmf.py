@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from kerasft_recommender.answering import ridge
 from kerasft_recommender.layers import Table
 from kerasft_recommender.scorers.base import Scorer
 
@@ -30,7 +31,7 @@ class GMF(Scorer):
         TensorShape([2, 2])
     """
 
-    folds_in = True
+    user_table: Table
 
     def __init__(
         self, *, user_rows: int, item_rows: int, factors: int, deviation: float, **kwargs: Any
@@ -57,12 +58,19 @@ class GMF(Scorer):
     def items(self) -> tf.Tensor:
         return tf.convert_to_tensor(self.item_table.table.value)
 
+    def directions(self, *, stop: int) -> tf.Tensor:
+        return tf.math.l2_normalize(self.items()[:stop, :-1], -1)
+
     def pairs(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(users[:, None] * items[..., :-1], -1) + items[..., -1]
 
     def every(self, users: tf.Tensor, *, stop: int) -> tf.Tensor:
         items = self.items()[:stop]
         return tf.matmul(users, items[:, :-1], transpose_b=True) + items[:, -1]
+
+    def of_history(self, items: tf.Tensor, chosen: tf.Tensor, *, stop: int) -> tf.Tensor:
+        vectors = self.item(items)[..., :-1]
+        return self.every(ridge(vectors, chosen, self.items()[1:stop, :-1]), stop=stop)
 
 
 @keras.saving.register_keras_serializable(package="kerasft_recommender")

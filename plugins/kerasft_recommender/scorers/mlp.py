@@ -63,6 +63,8 @@ class MLP(Scorer):
         TensorShape([2, 2])
     """
 
+    user_table: Table
+
     def __init__(
         self, *, user_rows: int, item_rows: int, layers: Sequence[int], deviation: float, **kwargs: Any
     ) -> None:

@@ -37,6 +37,8 @@ class NeuMF(Scorer):
         TensorShape([2, 2])
     """
 
+    user_table: Table
+
     def __init__(
         self,
         *,
@@ -70,6 +72,9 @@ class NeuMF(Scorer):
 
     def items(self) -> tf.Tensor:
         return tf.convert_to_tensor(self.item_table.table.value)
+
+    def directions(self, *, stop: int) -> tf.Tensor:
+        return tf.math.l2_normalize(self.items()[:stop, :-1], -1)
 
     def pairs(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
         products = users[:, None, : self.factors] * items[..., : self.factors]
