@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from kerasft import _compat
 from kerasft.errors import TrainingError
 
 _MOST_SHOWN = 5
@@ -50,7 +51,8 @@ def transfer_weights(
     """Copies the weights of models, adapters merged, into models that are alike and have no adapters.
 
     Weights correspond by model, path and order; numbers that Keras gives to layers without a name do not
-    matter. Random state stays as it is.
+    matter. Random state stays as it is, and so does the state of layers whose attribute `stays_with_run` is
+    true: what a controller or an average has seen in one training says nothing about another.
 
     Args:
         source: Name to model.
@@ -91,8 +93,14 @@ def _weights(models: Mapping[str, keras.Model]) -> dict[tuple[str, int], tuple[s
     counts: Counter[str] = Counter()
     found = {}
     for model, network in models.items():
+        staying = {
+            id(variable)
+            for layer in _compat.flatten_layers(network)
+            if getattr(layer, "stays_with_run", False)
+            for variable in layer.variables
+        }
         for variable in network.variables:
-            if variable.name in _NOT_TRANSFERRED:
+            if variable.name in _NOT_TRANSFERRED or id(variable) in staying:
                 continue
             name = f"{model}/{variable.path}"
             unnumbered = re.sub(r"_[0-9]+(?=/|$)", "", name)

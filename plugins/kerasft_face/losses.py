@@ -84,6 +84,8 @@ class PathLength(keras.layers.Layer):
         3.25
     """
 
+    stays_with_run = True
+
     def __init__(self, decay: float = 0.01, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.decay = decay

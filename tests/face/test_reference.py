@@ -82,7 +82,7 @@ def test_the_command_line_takes_the_config_of_the_file(
     for number, picture in enumerate(discs(4, 20)):
         Image.fromarray(picture).save(photos / f"{number}.png")
     said = ["kerasft", "finetune", "face", "--data", photos, "--init-from", path, "--run", tmp_path / "run"]
-    said += ["--epochs", "1", "--set", "samples.count=0"]
+    said += ["--epochs", "1", "--set", "samples.count=0", "--set", "game.augment=none"]
     monkeypatch.setattr("sys.argv", list(map(str, said)))
     with pytest.raises(SystemExit) as stopped:
         main()

@@ -13,6 +13,7 @@ import kerasft
 from kerasft import ConfigError, LoRA, TrainingError
 from kerasft.reports import model_card
 from kerasft.training.run import Run
+from kerasft.training.transfer import transfer_weights
 
 OPTIONS = {"epochs": 1, "batch_size": 16, "verbose": "quiet"}
 
@@ -165,3 +166,28 @@ def test_a_file_of_an_unknown_kind_is_one_sentence(foreign):
         Points().finetune(points(), init_from=foreign, **OPTIONS)
     with pytest.raises(ConfigError, match=r"is a file, not a run: name the task"):
         kerasft.load(foreign)
+
+
+class Seen(keras.layers.Layer):
+    """Counts batches."""
+
+    stays_with_run = True
+
+    def build(self, input_shape):
+        self.count = self.add_weight(name="count", shape=(), initializer="ones", trainable=False)
+
+    def call(self, x):
+        return x
+
+
+def test_what_belongs_to_a_run_stays_with_it():
+    def network(*layers):
+        return {"m": keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, name="dense"), *layers])}
+
+    source, with_, without = network(Seen()), network(Seen()), network()
+    source["m"].layers[-1].count.assign(7.0)
+    for target in (with_, without):
+        report = transfer_weights(source, target, partial=False, where="there")
+        assert len(report.copied) == 2
+        np.testing.assert_array_equal(target["m"].layers[0].kernel, source["m"].layers[0].kernel)
+    assert float(with_["m"].layers[-1].count) == 1.0

@@ -34,6 +34,8 @@ class Adaptive(keras.layers.Layer):
         [0.0, 0.1, 0.1, 0.2]
     """
 
+    stays_with_run = True  # another training begins with other pictures
+
     def __init__(
         self,
         *,
