@@ -10,11 +10,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kerasft_image.config import ImageConfig
     from kerasft_image.data import digits
+    from kerasft_image.pairs import Verification, verification
     from kerasft_image.task import Image
 
-__all__ = ["Image", "ImageConfig", "digits"]
+__all__ = ["Image", "ImageConfig", "Verification", "digits", "verification"]
 
-_HOMES = {"Image": "task", "ImageConfig": "config", "digits": "data"}
+_HOMES = {
+    "Image": "task",
+    "ImageConfig": "config",
+    "Verification": "pairs",
+    "digits": "data",
+    "verification": "pairs",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@ import pydantic
 
 from kerasft.config import Config, TaskConfig, TrainingConfig
 
-Kind = Literal["classification", "multilabel"]
+Kind = Literal["classification", "multilabel", "recognition"]
 
 SCRATCH = ("cnn", "resnet20")
 """Small backbones that start from random weights."""
@@ -24,6 +24,9 @@ _SERVES: dict[str, tuple[str, tuple[str, ...]]] = {
     "network.filters": ("backbone", ("cnn",)),
     "head.label_smoothing": ("kind", ("classification",)),
     "head.threshold": ("kind", ("multilabel",)),
+    "recognition": ("kind", ("recognition",)),
+    "augment.mixup": ("kind", ("classification", "multilabel")),
+    "augment.cutmix": ("kind", ("classification", "multilabel")),
 }
 """Settings that do something for some backbones or kinds only."""
 
@@ -55,6 +58,26 @@ class HeadConfig(Config):
     )
     threshold: float = pydantic.Field(
         default=0.5, gt=0, lt=1, description="Score from which a label is given (multilabel)."
+    )
+
+
+class RecognitionConfig(Config):
+    """Recognition of persons by ArcFace (Deng et al. 2019)."""
+
+    width: int = pydantic.Field(default=128, ge=2, description="Length of an embedding.")
+    margin: float = pydantic.Field(
+        default=0.5, ge=0, lt=1.5, description="Angle, in radians, that persons are kept apart by."
+    )
+    scale: float = pydantic.Field(
+        default=30.0,
+        gt=0,
+        description="Factor of the cosines; more for more persons (64 for many thousands).",
+    )
+    threshold: float = pydantic.Field(
+        default=0.4, ge=-1, le=1, description="Similarity from which two pictures are of one person."
+    )
+    trained: bool = pydantic.Field(
+        default=True, description="Whether the persons of the training data are in the gallery."
     )
 
 
@@ -129,7 +152,8 @@ class ImageConfig(TaskConfig):
 
     kind: Kind = pydantic.Field(
         default="classification",
-        description="classification: one label a picture; multilabel: any number of labels.",
+        description="classification: one label a picture; multilabel: any number of labels; recognition: "
+        "who it is, of persons whom it may get to know after training.",
     )
     backbone: str = pydantic.Field(
         default="cnn",
@@ -156,6 +180,9 @@ class ImageConfig(TaskConfig):
     )
     network: NetworkConfig = pydantic.Field(default_factory=NetworkConfig, description="The backbone.")
     head: HeadConfig = pydantic.Field(default_factory=HeadConfig, description="After the backbone.")
+    recognition: RecognitionConfig = pydantic.Field(
+        default_factory=RecognitionConfig, description="Of the kind recognition."
+    )
     augment: AugmentConfig = pydantic.Field(
         default_factory=AugmentConfig, description="Random changes of training pictures."
     )

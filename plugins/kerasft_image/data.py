@@ -32,7 +32,7 @@ def open_data(data: Any, *, target: str) -> Any:
 
     Args:
         data: A folder or .zip of pictures, a table with a column of paths, `"digits:train"`, a tuple
-            `(pictures, labels)`, rows with the column `image_bytes` (contents or paths of files) or `image`
+            `(pictures, labels)`, rows with the columns `image_bytes` (contents or paths of files) or `image`
             (arrays of one size), or anything else, which is returned as it is.
         target: Name of the column of labels.
 
@@ -48,8 +48,9 @@ def open_data(data: Any, *, target: str) -> Any:
     if isinstance(data, tuple) and len(data) in (2, 3) and not isinstance(data[0], Mapping):
         names = ("image", target, "sample_weight")
         data = dict(zip(names, data, strict=False))
-    if isinstance(data, Mapping) and "image_bytes" in data:
-        return {**data, "image_bytes": [as_content(value) for value in data["image_bytes"]]}
+    if isinstance(data, Mapping):
+        encoded = {name: data[name] for name in ("image_bytes", "other_bytes") if name in data}
+        data = {**data, **{name: [as_content(value) for value in found] for name, found in encoded.items()}}
     if type(data).__name__.endswith("Dataset") and isinstance(getattr(data, "element_spec", None), tuple):
         return data.map(lambda image, label: {"image": image, target: label})
     return data

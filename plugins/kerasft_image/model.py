@@ -10,6 +10,7 @@ from keras import layers
 from kerasft.errors import ConfigError
 from kerasft_image.backbones import Backbone
 from kerasft_image.config import ImageConfig
+from kerasft_image.kinds import Kind
 from kerasft_image.mirrored import Mirrored
 
 
@@ -27,13 +28,13 @@ class Built(NamedTuple):
     features: keras.KerasTensor
 
 
-def build_model(config: ImageConfig, backbone: Backbone, *, outputs: int) -> Built:
+def build_model(config: ImageConfig, backbone: Backbone, kind: Kind) -> Built:
     """Puts a head on a backbone.
 
     Args:
         config: `side`, `network.scale` and `head` are read.
         backbone: Of `kerasft_image.backbones`.
-        outputs: Number of labels.
+        kind: Makes the outputs.
 
     Raises:
         ConfigError: The backbone gives no map, and its mirror image was asked for.
@@ -51,14 +52,12 @@ def build_model(config: ImageConfig, backbone: Backbone, *, outputs: int) -> Bui
             )
         seeing = Mirrored(backbone.model)
     features = seeing(x)
-    # float32 also under mixed precision: a softmax over half floats loses its small scores.
     pool = layers.GlobalAveragePooling2D if len(features.shape) == 4 else layers.GlobalAveragePooling1D
-    embedding = pool(dtype="float32", name="embedding")(features)
+    vector = embedding = pool(dtype="float32", name="embedding")(features)
     head: list[keras.Layer] = []
-    vector = embedding
     if config.head.dropout:
         head.append(layers.Dropout(config.head.dropout, dtype="float32", name="head_dropout"))
         vector = head[-1](vector)
-    head.append(layers.Dense(outputs, dtype="float32", name="logits"))
-    model = keras.Model(image, {"logits": head[-1](vector), "embedding": embedding}, name="image")
-    return Built(model, {**backbone.groups, "head": head}, features)
+    outputs, added = kind.head(vector, embedding)
+    model = keras.Model(image, outputs, name="image")
+    return Built(model, {**backbone.groups, "head": [*head, *added]}, features)

@@ -11,19 +11,22 @@ import numpy as np
 import tensorflow as tf
 
 import kerasft
-from kerasft.data import Field, Source
-from kerasft.errors import DataError
+from kerasft.data import Field, Source, open_source
+from kerasft.errors import ConfigError, DataError
 from kerasft.training import Augmentation, Batch
+from kerasft.training.checkpoint import write_atomically
 from kerasft_image.augment import augmentation
 from kerasft_image.backbones import Backbone, architecture, build_backbone
 from kerasft_image.config import ImageConfig
 from kerasft_image.data import DIGITS, encode, open_data
 from kerasft_image.decoding import decode, resize
 from kerasft_image.drawn import shapes
-from kerasft_image.kinds import KINDS, Kind
+from kerasft_image.kinds import KINDS, Kind, Recognition
 from kerasft_image.model import Built, build_model
+from kerasft_image.pairs import Verification, verification
 
 _LEARNED = "image.json"
+_GALLERY = "gallery.npz"
 _EXAMPLES = 8
 
 
@@ -34,7 +37,7 @@ class Image(kerasft.Task):
     Example:
         >>> task = kerasft.create("image", backbone="resnet20", labels=["cat", "dog"])
         >>> [field.name for field in task.fields()]
-        ['image_bytes', 'image', 'label']
+        ['image_bytes', 'image', 'other_bytes', 'label']
     """
 
     config_class = ImageConfig
@@ -64,6 +67,7 @@ class Image(kerasft.Task):
         return (
             Field(name="image_bytes", kind="bytes", required=False, aliases=("encoded", "content")),
             Field(name="image", kind="any", required=False, aliases=("picture", "images", "pixels", "x")),
+            Field(name="other_bytes", kind="bytes", request=True),
             self.kind.field(),
         )
 
@@ -87,9 +91,12 @@ class Image(kerasft.Task):
         learned = json.loads((folder / _LEARNED).read_text(encoding="utf-8"))
         self.kind.names = tuple(learned["labels"])
         self._architecture = learned["architecture"]
+        if isinstance(self.kind, Recognition) and (folder / _GALLERY).is_file():
+            with np.load(folder / _GALLERY, allow_pickle=False) as kept:
+                self.kind.restore_gallery(kept["persons"].tolist(), kept["templates"])
 
     def build_model(self) -> keras.Model:
-        outputs = len(self.labels)
+        _ = self.labels
         if self._architecture is None:
             self._architecture = architecture(self.config)
         self._backbone = build_backbone(
@@ -97,7 +104,7 @@ class Image(kerasft.Task):
             side=self.config.network.scale or self.config.side,
             architecture=self._architecture,
         )
-        self._built = build_model(self.config, self._backbone, outputs=outputs)
+        self._built = build_model(self.config, self._backbone, self.kind)
         return self._built.model
 
     def load_pretrained(self, model: keras.Model | dict[str, keras.Model]) -> None:
@@ -131,16 +138,80 @@ class Image(kerasft.Task):
         return augmentation(self.config.augment, target=self.kind.target, hot=self.kind.hot)
 
     def loss(self, batch: Batch, outputs: Any) -> tf.Tensor:
-        return self.kind.loss(batch, outputs["logits"])
+        return self.kind.loss(batch, outputs)
 
     def metrics(self) -> dict[str, keras.metrics.Metric]:
         return self.kind.metrics()
 
     def score(self, batch: Batch, outputs: Any) -> tuple[Any, ...]:
-        return self.kind.score(batch, outputs["logits"])
+        return self.kind.score(batch, outputs)
 
     def postprocess(self, outputs: Any, features: dict[str, Any]) -> dict[str, Any]:
-        return {**self.kind.answer(outputs["logits"]), "embedding": outputs["embedding"]}
+        return self.kind.answer(outputs)
+
+    def serve(self, inputs: dict[str, Any], *, signature: str) -> dict[str, Any]:
+        if signature != "verify":
+            return super().serve(inputs, signature=signature)
+        vectors = [self._embed(inputs[name]) for name in ("image_bytes", "other_bytes")]
+        return self._recognition("verify").compare(*vectors)
+
+    def _embed(self, contents: tf.Tensor) -> tf.Tensor:
+        batch = Batch(self.preprocess({"image_bytes": contents}), {})
+        assert self.forward is not None
+        return self.forward(batch, training=False)["embedding"]
+
+    def _recognition(self, verb: str) -> Recognition:
+        if not isinstance(self.kind, Recognition):
+            raise ConfigError(f"{verb} is of the kind recognition only; this task does {self.config.kind}.")
+        return self.kind
+
+    def enroll(self, data: Any) -> tuple[str, ...]:
+        """Makes persons known without training; a name that is known already gets the new pictures.
+
+        They are kept in the run folder, if there is one, and go into exports made afterwards.
+
+        Args:
+            data: What `finetune` takes, with labels; one picture of a person is enough, more are better.
+
+        Returns:
+            Everybody who was enrolled.
+
+        Raises:
+            ConfigError: The task is not of the kind recognition.
+            OrderError: It is not built yet.
+        """
+        kind = self._recognition("enroll")
+        kind.enroll(*self._embedded(data))
+        if self.run is not None:
+            kept: dict[str, Any] = {"persons": np.array(kind.persons), "templates": kind.templates.numpy()}
+            write_atomically(self.run.assets / _GALLERY, lambda file: np.savez(file, **kept))
+        return kind.persons
+
+    def verification(self, data: Any) -> Verification:
+        """Compares all pictures of persons, who need not be in the training data, in pairs.
+
+        Args:
+            data: What `finetune` takes, with labels.
+
+        Raises:
+            ConfigError: The task is not of the kind recognition.
+            OrderError: It is not built yet.
+        """
+        self._recognition("verification")
+        names, embeddings = self._embedded(data)
+        return verification(embeddings, names)
+
+    def _embedded(self, data: Any) -> tuple[list[str], np.ndarray]:
+        fields = [field for field in self.fields() if not (field.target or field.request)]
+        anybody = Field(name=self.kind.target, kind="label", target=True)
+        source = open_source(self.open_data(data), fields=[*fields, anybody])
+        rows = source.take(np.arange(len(source)))
+        names = list(rows.pop(self.kind.target))
+        signature = "serving_default" if "image_bytes" in rows else "image"
+        return names, self.predict(rows, signature=signature, verbose="quiet")["embedding"]
+
+    def resources(self) -> list[Any]:
+        return self.kind.resources()
 
     def request(self, rows: dict[str, Any], *, signature: str) -> dict[str, Any]:
         inputs = super().request(rows, signature=signature)
@@ -149,19 +220,27 @@ class Image(kerasft.Task):
         return inputs
 
     def signatures(self) -> dict[str, dict[str, tf.TensorSpec]]:
-        return {
-            "serving_default": {"image_bytes": tf.TensorSpec([None], tf.string)},
+        contents = tf.TensorSpec([None], tf.string)
+        signatures = {
+            "serving_default": {"image_bytes": contents},
             "image": {"image": tf.TensorSpec([None, None, None, 3], tf.float32)},
         }
+        if isinstance(self.kind, Recognition):
+            signatures["verify"] = {"image_bytes": contents, "other_bytes": contents}
+        return signatures
 
     def calls(self) -> dict[str, str]:
+        if isinstance(self.kind, Recognition):
+            return {"recognize": "serving_default", "recognize_array": "image", "verify": "verify"}
         return {"classify": "serving_default", "classify_array": "image"}
 
     def example(self) -> dict[str, list[Any]]:
         pictures = shapes(_EXAMPLES, self.config.side)
+        contents = [encode(picture) for picture in pictures]
         return {
-            "image_bytes": [encode(picture) for picture in pictures],
+            "image_bytes": contents,
             "image": list(pictures.astype(np.float32)),
+            "other_bytes": contents[1:] + contents[:1],
             self.kind.target: self.kind.example(_EXAMPLES),
         }
 

@@ -65,7 +65,18 @@ class Kind:
         """Returns targets as shares of each label, float32 `[batch, labels]`, as augmentation mixes them."""
         raise NotImplementedError
 
-    def loss(self, batch: Batch, logits: tf.Tensor) -> tf.Tensor:
+    def head(self, vector: Any, embedding: Any) -> tuple[dict[str, Any], list[keras.Layer]]:
+        """Returns the symbolic outputs of the model, `logits` and `embedding`, and the layers it added.
+
+        Args:
+            vector: float32 `[batch, channels]`, what the backbone sees, after dropout.
+            embedding: The same before dropout.
+        """
+        # float32 also under mixed precision: a softmax over half floats loses its small scores.
+        logits = keras.layers.Dense(len(self.known_names), dtype="float32", name="logits")
+        return {"logits": logits(vector), "embedding": embedding}, [logits]
+
+    def loss(self, batch: Batch, outputs: dict[str, Any]) -> tf.Tensor:
         """Returns one loss per example."""
         raise NotImplementedError
 
@@ -73,13 +84,17 @@ class Kind:
         """Returns fresh metrics."""
         raise NotImplementedError
 
-    def score(self, batch: Batch, logits: tf.Tensor) -> tuple[Any, Any]:
+    def score(self, batch: Batch, outputs: dict[str, Any]) -> tuple[Any, Any]:
         """Returns what the metrics compare."""
         raise NotImplementedError
 
-    def answer(self, logits: tf.Tensor) -> dict[str, Any]:
+    def answer(self, outputs: dict[str, Any]) -> dict[str, Any]:
         """Returns named tensors for people and clients."""
         raise NotImplementedError
+
+    def resources(self) -> list[Any]:
+        """Returns variables that answers use beside the model's weights."""
+        return []
 
     def example(self, count: int) -> list[Any]:
         """Returns labels for an example of so many pictures of two sorts in turn."""

@@ -14,7 +14,8 @@ from kerasft_image.kinds.base import Kind
 
 
 class Classification(Kind):
-    """Answers with `label` string [n], `scores` float32 [n, labels] and `labels` string [labels]."""
+    """Answers with `label` string [n], `scores` float32 [n, labels] and `labels` string [labels],
+    `embedding` float32 [n, channels]."""
 
     monitor = "val_accuracy"
     target = "label"
@@ -32,25 +33,26 @@ class Classification(Kind):
     def hot(self, targets: tf.Tensor) -> tf.Tensor:
         return targets if targets.shape.rank == 2 else tf.one_hot(targets, len(self.known_names))
 
-    def loss(self, batch: Batch, logits: tf.Tensor) -> tf.Tensor:
+    def loss(self, batch: Batch, outputs: dict[str, Any]) -> tf.Tensor:
         labels = self.hot(batch.targets["label"])
         smoothing = self.config.head.label_smoothing
         labels = labels * (1 - smoothing) + smoothing / len(self.known_names)
-        return tf.nn.softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+        return tf.nn.softmax_cross_entropy_with_logits(labels=labels, logits=outputs["logits"])
 
     def metrics(self) -> dict[str, keras.metrics.Metric]:
         names = self.known_names
         return {"classification": metrics.Classification(classes=len(names), class_names=names)}
 
-    def score(self, batch: Batch, logits: tf.Tensor) -> tuple[Any, Any]:
-        return tf.argmax(self.hot(batch.targets["label"]), -1), logits
+    def score(self, batch: Batch, outputs: dict[str, Any]) -> tuple[Any, Any]:
+        return tf.argmax(self.hot(batch.targets["label"]), -1), outputs["logits"]
 
-    def answer(self, logits: tf.Tensor) -> dict[str, Any]:
+    def answer(self, outputs: dict[str, Any]) -> dict[str, Any]:
         labels = tf.constant(self.known_names)
         return {
-            "label": tf.gather(labels, tf.argmax(logits, -1)),
-            "scores": tf.nn.softmax(logits),
+            "label": tf.gather(labels, tf.argmax(outputs["logits"], -1)),
+            "scores": tf.nn.softmax(outputs["logits"]),
             "labels": tf.identity(labels),
+            "embedding": outputs["embedding"],
         }
 
     def example(self, count: int) -> list[Any]:

@@ -16,7 +16,8 @@ SEPARATOR = "|"
 
 
 class MultiLabel(Kind):
-    """Answers with `label` string [n], `scores` float32 [n, labels] and `labels` string [labels].
+    """Answers with `label` string [n], `scores` float32 [n, labels] and `labels` string [labels],
+    `embedding` float32 [n, channels].
 
     Several labels are joined by "|", as they may be in the data; none is "".
     """
@@ -36,8 +37,10 @@ class MultiLabel(Kind):
     def hot(self, targets: tf.Tensor) -> tf.Tensor:
         return targets
 
-    def loss(self, batch: Batch, logits: tf.Tensor) -> tf.Tensor:
-        losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=batch.targets["labels"], logits=logits)
+    def loss(self, batch: Batch, outputs: dict[str, Any]) -> tf.Tensor:
+        losses = tf.nn.sigmoid_cross_entropy_with_logits(
+            labels=batch.targets["labels"], logits=outputs["logits"]
+        )
         return tf.reduce_mean(losses, -1)
 
     def metrics(self) -> dict[str, keras.metrics.Metric]:
@@ -45,17 +48,22 @@ class MultiLabel(Kind):
         metric = metrics.MultiLabel(classes=len(names), threshold=threshold, class_names=names)
         return {"multilabel": metric}
 
-    def score(self, batch: Batch, logits: tf.Tensor) -> tuple[Any, Any]:
+    def score(self, batch: Batch, outputs: dict[str, Any]) -> tuple[Any, Any]:
         # Of mixed pictures the label of the larger part counts.
-        return tf.cast(batch.targets["labels"] >= 0.5, tf.float32), tf.sigmoid(logits)
+        return tf.cast(batch.targets["labels"] >= 0.5, tf.float32), tf.sigmoid(outputs["logits"])
 
-    def answer(self, logits: tf.Tensor) -> dict[str, Any]:
-        labels, scores = tf.constant(self.known_names), tf.sigmoid(logits)
+    def answer(self, outputs: dict[str, Any]) -> dict[str, Any]:
+        labels, scores = tf.constant(self.known_names), tf.sigmoid(outputs["logits"])
         given = tf.ragged.boolean_mask(
             tf.broadcast_to(labels, tf.shape(scores)), scores >= self.config.head.threshold
         )
         joined = tf.strings.reduce_join(given, axis=-1, separator=SEPARATOR)
-        return {"label": joined, "scores": scores, "labels": tf.identity(labels)}
+        return {
+            "label": joined,
+            "scores": scores,
+            "labels": tf.identity(labels),
+            "embedding": outputs["embedding"],
+        }
 
     def example(self, count: int) -> list[Any]:
         names = self.names or ("disc", "shape", "square")
