@@ -84,11 +84,14 @@ class RecommenderConfig(TaskConfig):
     scorer: Literal["gmf", "mlp", "neumf", "sasrec"] = pydantic.Field(
         "gmf", description="What scores an item for a user."
     )
-    objective: Literal["auto", "full_softmax", "bce", "bpr", "in_batch_softmax"] = pydantic.Field(
-        "auto",
-        description="What is learned; auto: full_softmax for gmf and sasrec of at most "
-        "50,000 items, else bce.",
+    objective: Literal["auto", "full_softmax", "bce", "bpr", "in_batch_softmax", "rating", "click"] = (
+        pydantic.Field(
+            "auto",
+            description="What is learned; auto: full_softmax for gmf and sasrec of at most "
+            "50,000 items, else bce.",
+        )
     )
+    threshold: float = pydantic.Field(4.0, description="Smallest `rating` that counts as liked, under click.")
     negatives: int = pydantic.Field(4, ge=1, description="Items drawn for each choice, under bce and bpr.")
     penalty: float = pydantic.Field(
         0.02, ge=0, description="Weight of the mean squared length of vectors in the loss."
@@ -116,5 +119,21 @@ class RecommenderConfig(TaskConfig):
             raise ValueError(
                 f"network.heads={network.heads} cannot share network.factors={network.factors}; take a "
                 "divisor"
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _check_ratings(self) -> RecommenderConfig:
+        if self.objective not in ("rating", "click"):
+            return self
+        if self.metrics.protocol == "ncf99":
+            raise ValueError(
+                f"metrics.protocol=ncf99 ranks lists, and objective={self.objective} measures single "
+                "ratings: change one of them"
+            )
+        if self.scorer == "sasrec":
+            raise ValueError(
+                f"scorer=sasrec predicts the next item, and objective={self.objective} is about single "
+                "ratings: change one of them"
             )
         return self

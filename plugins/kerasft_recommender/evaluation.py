@@ -95,6 +95,33 @@ def measure(
     return values
 
 
+def measure_ratings(
+    task: Recommender, examples: Examples, *, batch_size: int, progress: Callable[[int], None]
+) -> dict[str, float]:
+    """Compares answers with ratings, those of unknown users and items too.
+
+    Args:
+        task: With a model of a pointwise objective.
+        examples: Encoded choices with ratings.
+        batch_size: Choices at once.
+        progress: Called with how many are done.
+    """
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def answer(features: dict[str, tf.Tensor]) -> tf.Tensor:
+        return task.estimates(task.model(features, training=False), features["user"], features["items"])
+
+    parts: list[tuple[np.ndarray, ...]] = []
+    size = max(batch_size, _CHUNK)
+    for start in range(0, len(examples), size):
+        batch = examples.batch(np.arange(start, min(start + size, len(examples))))
+        features = {name: tf.constant(value) for name, value in batch.features.items()}
+        shown = answer(features).numpy()[:, 0]
+        parts.append((shown, np.asarray(batch.targets["rating"]), np.asarray(batch.features["user"])))
+        progress(start + len(shown))
+    return task.model.objective.measure(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
 def rank(
     score: baselines.Scores,
     choices: HeldOut,

@@ -39,7 +39,11 @@ class Objective(keras.layers.Layer):
 
     @abstractmethod
     def loss(self, scores: tf.Tensor, features: dict[str, Any]) -> tf.Tensor:
-        """Returns the loss of each example, float32 `[examples]`."""
+        """Returns the loss of each example, float32 `[examples]`, from features and targets by name."""
+
+    def shown(self, scores: tf.Tensor, users: tf.Tensor) -> tf.Tensor:
+        """Returns scores `[users, n]` as people see them, in the same order; by default as they are."""
+        return scores
 
 
 class FullSoftmax(Objective):
@@ -54,7 +58,8 @@ class FullSoftmax(Objective):
     def scores(self, scorer: Scorer, features: dict[str, Any], *, training: bool) -> tf.Tensor:
         known = len(self.catalogue.items)
         unknown = tf.one_hot(UNKNOWN, known, on_value=_NEVER, off_value=0.0)
-        return scorer.every(scorer.user(features["user"]), stop=known) + unknown
+        users = scorer.users_for(features, training=training)
+        return scorer.every_for(users, stop=known, training=training) + unknown
 
     def loss(self, scores: tf.Tensor, features: dict[str, Any]) -> tf.Tensor:
         items = features["items"]
@@ -103,7 +108,8 @@ class Sampled(Objective):
     def scores(self, scorer: Scorer, features: dict[str, Any], *, training: bool) -> tf.Tensor:
         user, chosen = features["user"], features["items"][:, :1]
         items = tf.concat([chosen, self.draw(user, training=training)], 1)
-        return scorer(user, items)
+        users = scorer.users_for(features, training=training)
+        return scorer.pairs(users, scorer.items_for(items, training=training))
 
     def draw(self, user: tf.Tensor, *, training: bool) -> tf.Tensor:
         """Returns items that users did not choose, int32 `[users, n]`; the same in every evaluation."""
@@ -148,7 +154,8 @@ class InBatchSoftmax(Objective):
 
     def scores(self, scorer: Scorer, features: dict[str, Any], *, training: bool) -> tf.Tensor:
         item = features["items"][:, 0]
-        scores = scorer.pairs(scorer.user(features["user"]), scorer.item(item)[None])
+        users = scorer.users_for(features, training=training)
+        scores = scorer.pairs(users, scorer.items_for(item, training=training)[None])
         popularity = tf.constant(self.catalogue.histories.popularity, tf.float32)
         share = tf.maximum(popularity, 1.0) / tf.reduce_sum(popularity)
         same = (item[:, None] == item[None]) & ~tf.eye(tf.shape(item)[0], dtype=tf.bool)

@@ -33,8 +33,8 @@ class Ranker(keras.Model):
         """Returns scores `[examples, n]` of features "user" `[examples]` and "items" `[examples, m]`."""
         if self.penalty:
             of_items = self.scorer.items() if self.objective.by_user else self.scorer.item(inputs["items"])
-            table = self.scorer.user_table
-            of_users = [] if table is None else [table(inputs["user"])]
-            lengths = [tf.reduce_mean(tf.reduce_sum(tf.square(v), -1)) for v in (*of_users, of_items)]
+            of_users = self.scorer.regularized(inputs)
+            present = [v for v in (of_users, of_items) if v is not None]
+            lengths = [tf.reduce_mean(tf.reduce_sum(tf.square(v), -1)) for v in present]
             self.add_loss(self.penalty * tf.add_n(lengths))
         return self.objective.scores(self.scorer, inputs, training=bool(training))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -18,13 +19,15 @@ from kerasft.training.update import Batch
 from kerasft_recommender import answering, baselines, evaluation, generated
 from kerasft_recommender.catalogue import Catalogue
 from kerasft_recommender.config import FULL_SOFTMAX_ITEMS, RecommenderConfig
-from kerasft_recommender.objectives import Objective, make_objective
+from kerasft_recommender.objectives import make_objective
+from kerasft_recommender.pointwise import POINTWISE, Pointwise, Scale, make_pointwise
 from kerasft_recommender.ranker import Ranker
 from kerasft_recommender.scorers import make_scorer
 from kerasft_recommender.splitting import last_of_each, windows
 from kerasft_recommender.vocabulary import UNKNOWN, Vocabulary
 
 _CHUNK = 65_536
+_SCALE = "ratings.json"
 _BASELINE_VALUES = ("hr", "ndcg")
 _GROUPED = (Field(name="user_id", kind="id"), Field(name="items", kind="tokens"))
 
@@ -44,6 +47,7 @@ class Recommender(kerasft.Task):
     def __init__(self, **values: Any) -> None:
         super().__init__(**values)
         self._catalogue: Catalogue | None = None
+        self._scale: Scale | None = None
         self._baselines: dict[tuple[str, str], dict[str, float]] = {}
 
     @property
@@ -66,8 +70,15 @@ class Recommender(kerasft.Task):
         return "full_softmax" if self.config.scorer in ("gmf", "sasrec") and small else "bce"
 
     @property
+    def objective_is_pointwise(self) -> bool:
+        """Whether single ratings are learned and measured, rather than lists."""
+        return self.config.objective in POINTWISE
+
+    @property
     def monitor(self) -> str:  # type: ignore[override]
-        """The discounted gain of the list that a user sees."""
+        """The discounted gain of the list that a user sees; of single ratings, how well they are met."""
+        if self.objective_is_pointwise:
+            return {"rating": "val_rmse", "click": "val_auc"}[self.config.objective]
         return f"val_ndcg@{self.config.metrics.k}"
 
     # -------------------------------------------------------------------------------------------------- Data
@@ -87,6 +98,8 @@ class Recommender(kerasft.Task):
             fields.append(
                 Field(name="negatives", kind="tokens", aliases=("negatives99",), target=True, required=False)
             )
+        if self.objective_is_pointwise:
+            fields.append(Field(name="rating", kind="number", aliases=("ratings", "stars"), target=True))
         return tuple(fields)
 
     def default_data(self, split: Literal["train", "test"]) -> Any:
@@ -100,10 +113,14 @@ class Recommender(kerasft.Task):
     def adapt(self, source: Source) -> None:
         users, items = _choices(source)
         self._catalogue = Catalogue.learn(users, items, spare=self.config.spare)
+        if self.objective_is_pointwise:
+            self._scale = Scale.learn(_ratings(source), threshold=self.config.threshold)
 
     def extend(self, source: Source) -> None:
         users, items = self.catalogue.extend(*_choices(source))
         self._predictors.clear()
+        if self._scale is not None:
+            self._scale = self.model.objective.scale = self._scale.widened(_ratings(source))
         if users and not items and self.freezing.policy is None and self.scorer.user_table is not None:
             self.freeze("items")
 
@@ -143,9 +160,13 @@ class Recommender(kerasft.Task):
 
     def save_assets(self, folder: Path) -> None:
         self.catalogue.save(folder)
+        if self._scale is not None:
+            (folder / _SCALE).write_text(json.dumps(self._scale.to_json()) + "\n", encoding="utf-8")
 
     def load_assets(self, folder: Path) -> None:
         self._catalogue = Catalogue.load(folder)
+        if self.objective_is_pointwise:
+            self._scale = Scale(**json.loads((folder / _SCALE).read_text(encoding="utf-8")))
 
     # ------------------------------------------------------------------------------------------------- Model
 
@@ -154,9 +175,18 @@ class Recommender(kerasft.Task):
         scorer = make_scorer(config.scorer, config.network, catalogue)
         return Ranker(scorer=scorer, objective=self._make_objective(), penalty=config.penalty)
 
-    def _make_objective(self) -> Objective:
-        name = "next_item" if self.config.scorer == "sasrec" else self.objective
-        return make_objective(name, self.catalogue, negatives=self.config.negatives)
+    def _make_objective(self) -> Any:
+        config = self.config
+        if self._scale is not None:
+            return make_pointwise(
+                config.objective,
+                self.catalogue,
+                scale=self._scale,
+                threshold=config.threshold,
+                penalty=config.penalty,
+            )
+        name = "next_item" if config.scorer == "sasrec" else self.objective
+        return make_objective(name, self.catalogue, negatives=config.negatives)
 
     def combine(self, sources: Sequence[kerasft.Task]) -> None:
         parts = {source.config.scorer: source for source in sources if isinstance(source, Recommender)}
@@ -189,7 +219,10 @@ class Recommender(kerasft.Task):
 
     def layer_groups(self, model: keras.Model | dict[str, keras.Model]) -> dict[str, list[keras.Layer]]:
         assert isinstance(model, Ranker)
-        return model.scorer.groups
+        groups = {name: list(layers) for name, layers in model.scorer.groups.items()}
+        if isinstance(model.objective, Pointwise):
+            groups["user_table"].append(model.objective.user_bias)
+        return groups
 
     def preprocess(self, raw: dict[str, Any]) -> dict[str, Any]:
         features = {"user": self.catalogue.users.rows(raw["user_id"])}
@@ -200,10 +233,13 @@ class Recommender(kerasft.Task):
         return features
 
     def targets(self, raw: dict[str, Any]) -> dict[str, Any]:
-        return {"negatives": self.catalogue.items.rows(raw["negatives"])} if "negatives" in raw else {}
+        targets = {name: raw[name] for name in ("rating",) if name in raw}
+        if "negatives" in raw:
+            targets["negatives"] = self.catalogue.items.rows(raw["negatives"])
+        return targets
 
     def loss(self, batch: Batch, outputs: Any) -> tf.Tensor:
-        return self.model.objective.loss(outputs, batch.features)
+        return self.model.objective.loss(outputs, {**batch.features, **batch.targets})
 
     def freeze_policy(self, policy: Any) -> Any:
         if policy == "items" and self.scorer.user_table is None:
@@ -222,7 +258,13 @@ class Recommender(kerasft.Task):
     def measure(
         self, examples: Examples, *, batch_size: int, progress: Callable[[int], None]
     ) -> dict[str, float]:
-        return evaluation.measure(self, examples, batch_size=batch_size, progress=progress)
+        measure = evaluation.measure_ratings if self.objective_is_pointwise else evaluation.measure
+        return measure(self, examples, batch_size=batch_size, progress=progress)
+
+    def estimates(self, scores: tf.Tensor, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+        """Returns scores `[users, n]` of rows as people see them; of an unknown user or item that of 0."""
+        known = (users != UNKNOWN)[:, None] & (items != UNKNOWN)
+        return self.model.objective.shown(tf.where(known, scores, 0.0), users)
 
     def every_score(self, users: tf.Tensor) -> tf.Tensor:
         """Returns the scores of all known items, float32 `[n, known]`; column 0 is that of no item."""
@@ -283,7 +325,11 @@ class Recommender(kerasft.Task):
         rows, items = self.catalogue.histories.seen_by(users)
         left_out = tf.gather(exclude_seen, rows)
         scores = answering.without(scores, rows[left_out], items[left_out])
-        return {**answering.best(scores, k, self.catalogue), "known": known}
+        best = answering.best(scores, k, self.catalogue)
+        shown = self.model.objective.shown(best["scores"], users)
+        shown = tf.where(best["item_ids"] != "", shown, 0.0)
+        best["scores"] = tf.where(known[:, None], shown, best["scores"])
+        return {**best, "known": known}
 
     def _recommend_from_history(self, *, item_ids: Any, k: Any) -> dict[str, Any]:
         items = self.catalogue.items.rows(item_ids)
@@ -298,7 +344,7 @@ class Recommender(kerasft.Task):
     def _score(self, *, user_id: Any, item_ids: Any) -> dict[str, Any]:
         users, items = self.catalogue.users.rows(user_id), self.catalogue.items.rows(item_ids)
         known = (users != UNKNOWN)[:, None] & (items != UNKNOWN)
-        return {"scores": tf.where(known, self.scorer(users, items), 0.0), "known": known}
+        return {"scores": self.estimates(self.scorer(users, items), users, items), "known": known}
 
     def _similar_items(self, *, item_id: Any, k: Any) -> dict[str, Any]:
         items = self.catalogue.items.rows(item_id)
@@ -317,11 +363,16 @@ class Recommender(kerasft.Task):
         return {
             "user_id": ["ann", "ann", "bob", "bob", "cy", "cy"],
             "item_id": ["tea", "milk", "tea", "rice", "milk", "rice"],
+            "rating": [5.0, 2.0, 4.0, 3.0, 1.0, 5.0],
             "timestamp": [1, 2, 1, 3, 2, 4],
             "k": [2, 2, 2, 2, 2, 2],
             "exclude_seen": [True, False, True, False, True, True],
             "item_ids": [["tea"], ["milk", "rice"], ["rice"], ["tea", "milk"], ["oat"], ["tea"]],
         }
+
+
+def _ratings(source: Source) -> np.ndarray:
+    return np.fromiter(source.iterate("rating"), np.float64, len(source))
 
 
 def _choices(source: Source) -> tuple[list[str], list[str]]:

@@ -37,3 +37,16 @@ def trained():
     task = make()
     task.finetune(choices(), verbose="quiet")
     return task
+
+
+def ratings(users=USERS, *, seed=0):
+    """All items rated by all users: 4 to 5 for those of their taste, else 1 to 2."""
+    random = np.random.default_rng(seed)
+    rows = {"user_id": [], "item_id": [], "rating": []}
+    for user in range(users):
+        for taste in range(TASTES):
+            for item in range(PER_TASTE):
+                rows["user_id"].append(f"u{user}")
+                rows["item_id"].append(f"i{taste}-{item}")
+                rows["rating"].append(random.integers(1, 3) + (3 if taste == user % TASTES else 0))
+    return rows

@@ -69,6 +69,27 @@ class Scorer(keras.layers.Layer):
         mine = tf.gather(vectors, items) * tf.cast(chosen, tf.float32)[..., None]
         return tf.matmul(tf.reduce_sum(mine, 1), vectors, transpose_b=True)
 
+    def users_for(self, features: dict[str, Any], *, training: bool) -> tf.Tensor:
+        """Returns the vectors of the users of a batch, as `user` does; override it to use more than rows.
+
+        Args:
+            features: "user" int32 `[users]`, and whatever else the task's `preprocess` gives.
+            training: Whether the batch is trained on.
+        """
+        return self.user(features["user"])
+
+    def items_for(self, rows: tf.Tensor, *, training: bool) -> tf.Tensor:
+        """Returns vectors of items as `item` does, in training too."""
+        return self.item(rows)
+
+    def every_for(self, users: tf.Tensor, *, stop: int, training: bool) -> tf.Tensor:
+        """Returns scores as `every` does, in training too."""
+        return self.every(users, stop=stop)
+
+    def regularized(self, features: dict[str, Any]) -> tf.Tensor | None:
+        """Returns vectors of the users of a batch `[users, width]` that shall stay short, if any."""
+        return None if self.user_table is None else self.user_table(features["user"])
+
     def call(self, users: Any, items: Any) -> tf.Tensor:
         """Returns scores of some items for each user, float32 `[users, n]`, from rows."""
         return self.pairs(self.user(users), self.item(items))
