@@ -10,16 +10,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kerasft_image.config import ImageConfig
     from kerasft_image.data import digits
+    from kerasft_image.explain import explained, grad_cam, occlusion
     from kerasft_image.pairs import Verification, verification
     from kerasft_image.task import Image
 
-__all__ = ["Image", "ImageConfig", "Verification", "digits", "verification"]
+__all__ = [
+    "Image",
+    "ImageConfig",
+    "Verification",
+    "digits",
+    "explained",
+    "grad_cam",
+    "occlusion",
+    "verification",
+]
 
 _HOMES = {
     "Image": "task",
     "ImageConfig": "config",
     "Verification": "pairs",
     "digits": "data",
+    "explained": "explain",
+    "grad_cam": "explain",
+    "occlusion": "explain",
     "verification": "pairs",
 }
 

@@ -21,11 +21,13 @@ class Built(NamedTuple):
         model: From `image`, float32 `[batch, side, side, 3]`, to `logits` and `embedding`.
         groups: Layer groups, input to head.
         features: The symbolic map of features, `[batch, height, width, channels]`.
+        head: From such a map to the logits.
     """
 
     model: keras.Model
     groups: dict[str, list[keras.Layer]]
     features: keras.KerasTensor
+    head: keras.Model
 
 
 def build_model(config: ImageConfig, backbone: Backbone, kind: Kind) -> Built:
@@ -60,4 +62,9 @@ def build_model(config: ImageConfig, backbone: Backbone, kind: Kind) -> Built:
         vector = head[-1](vector)
     outputs, added = kind.head(vector, embedding)
     model = keras.Model(image, outputs, name="image")
-    return Built(model, {**backbone.groups, "head": [*head, *added]}, features)
+    return Built(
+        model=model,
+        groups={**backbone.groups, "head": [*head, *added]},
+        features=features,
+        head=keras.Model(features, outputs["logits"], name="image_head"),
+    )

@@ -15,12 +15,14 @@ from kerasft.data import Field, Source, open_source
 from kerasft.errors import ConfigError, DataError
 from kerasft.training import Augmentation, Batch
 from kerasft.training.checkpoint import write_atomically
+from kerasft.training.examples import raw_tensors
 from kerasft_image.augment import augmentation
 from kerasft_image.backbones import Backbone, architecture, build_backbone
 from kerasft_image.config import ImageConfig
 from kerasft_image.data import DIGITS, encode, open_data
 from kerasft_image.decoding import decode, resize
 from kerasft_image.drawn import shapes
+from kerasft_image.explain import Explanations
 from kerasft_image.kinds import KINDS, Kind, Recognition
 from kerasft_image.model import Built, build_model
 from kerasft_image.pairs import Verification, verification
@@ -28,11 +30,15 @@ from kerasft_image.pairs import Verification, verification
 _LEARNED = "image.json"
 _GALLERY = "gallery.npz"
 _EXAMPLES = 8
+_SEEN = 6
 
 
 @kerasft.register("image")
 class Image(kerasft.Task):
-    """One label or several for pictures.
+    """One label or several for pictures, or the name of a person.
+
+    Attributes:
+        seen: Some of the training pictures as the model sees them, uint8 `[pictures, side, side, 3]`.
 
     Example:
         >>> task = kerasft.create("image", backbone="resnet20", labels=["cat", "dog"])
@@ -46,6 +52,7 @@ class Image(kerasft.Task):
         super().__init__(**values)
         self.kind: Kind = KINDS[self.config.kind](self.config)
         self._built: Built | None = None
+        self.seen: np.ndarray | None = None
         self._backbone: Backbone | None = None
         self._architecture: dict[str, Any] | None = None
 
@@ -57,6 +64,17 @@ class Image(kerasft.Task):
             OrderError: they are not known before the training data is.
         """
         return self.kind.known_names
+
+    @property
+    def built(self) -> Built:
+        """The model with its parts.
+
+        Raises:
+            OrderError: before `build`.
+        """
+        _ = self.model
+        assert self._built is not None
+        return self._built
 
     @property
     def monitor(self) -> str:  # type: ignore[override]
@@ -80,6 +98,14 @@ class Image(kerasft.Task):
     def adapt(self, source: Source) -> None:
         _check_pictures(source)
         self.kind.adapt(source)
+        places = np.linspace(0, len(source) - 1, min(len(source), _SEEN)).astype(int)
+        columns = [name for name in ("image_bytes", "image") if name in source.columns]
+        fields = [field for field in self.fields() if field.name in columns]
+        raw = raw_tensors(source.take(places, columns), fields)
+        self.seen = self.preprocess(raw)["image"].numpy()
+
+    def callbacks(self) -> list[keras.callbacks.Callback]:
+        return [Explanations(self)]
 
     def save_assets(self, folder: Path) -> None:
         learned = {"labels": self.labels, "architecture": self._architecture}
