@@ -17,8 +17,8 @@ PRETRAINED = ("efficientnet_lite0",)
 """Image backbones of the catalogue of pretrained weights."""
 
 _SMALL, _USUAL = 32, 224
-_FROM_SCRATCH = {"training": {"learning_rate": 3e-3, "epochs": 12}}
-_PRETRAINED = {"training": {"learning_rate": 1e-3}}
+_FROM_SCRATCH: dict[str, dict[str, Any]] = {"training": {"learning_rate": 3e-3, "epochs": 12}}
+_PRETRAINED: dict[str, dict[str, Any]] = {"training": {"learning_rate": 1e-3}, "head": {"norm": True}}
 
 _SERVES: dict[str, tuple[str, tuple[str, ...]]] = {
     "network.filters": ("backbone", ("cnn",)),
@@ -50,8 +50,16 @@ class NetworkConfig(Config):
 class HeadConfig(Config):
     """What turns features into an answer."""
 
+    norm: bool = pydantic.Field(
+        default=False,
+        description="Normalise features over the batch first; on for a backbone with pretrained weights, "
+        "whose features differ much in size.",
+    )
+    hidden: tuple[int, ...] = pydantic.Field(
+        default=(), description="Widths of hidden layers between features and answer."
+    )
     dropout: float = pydantic.Field(
-        default=0.2, ge=0, lt=1, description="Dropout rate before the last layer."
+        default=0.2, ge=0, lt=1, description="Dropout rate before the last layer, and each hidden one."
     )
     label_smoothing: float = pydantic.Field(
         default=0.0, ge=0, lt=1, description="Share of the target spread over all classes (classification)."

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 160  # pixels of a picture in the report
 _MOST = 6
+_OPAQUE = 0.75
 
 
 def grad_cam(task: Image, pictures: np.ndarray, labels: Any = None) -> np.ndarray:
@@ -130,7 +131,7 @@ def explained(task: Image, pictures: np.ndarray) -> bytes:
         line[0].set_title(task.labels[best[number]], fontsize=8)
         for axis, (name, found) in zip(line[1:], maps.items(), strict=True):
             axis.imshow(picture)
-            axis.imshow(found[number], cmap="inferno", alpha=0.6, vmin=0, vmax=1)
+            axis.imshow(found[number], cmap="autumn", alpha=_OPAQUE * found[number], vmin=0, vmax=1)
             axis.set_title(name, fontsize=8)
         for axis in line:
             axis.set_axis_off()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 from keras import layers
@@ -56,10 +56,9 @@ def build_model(config: ImageConfig, backbone: Backbone, kind: Kind) -> Built:
     features = seeing(x)
     pool = layers.GlobalAveragePooling2D if len(features.shape) == 4 else layers.GlobalAveragePooling1D
     vector = embedding = pool(dtype="float32", name="embedding")(features)
-    head: list[keras.Layer] = []
-    if config.head.dropout:
-        head.append(layers.Dropout(config.head.dropout, dtype="float32", name="head_dropout"))
-        vector = head[-1](vector)
+    head = _between(config)
+    for layer in head:
+        vector = layer(vector)
     outputs, added = kind.head(vector, embedding)
     model = keras.Model(image, outputs, name="image")
     return Built(
@@ -68,3 +67,17 @@ def build_model(config: ImageConfig, backbone: Backbone, kind: Kind) -> Built:
         features=features,
         head=keras.Model(features, outputs["logits"], name="image_head"),
     )
+
+
+def _between(config: ImageConfig) -> list[keras.Layer]:
+    """Layers from features to the vector of the last layer."""
+    plain: dict[str, Any] = {"dtype": "float32"}
+    found: list[keras.Layer] = []
+    if config.head.norm:
+        found.append(layers.BatchNormalization(momentum=0.9, name="head_norm", **plain))
+    for number, width in enumerate((*config.head.hidden, None)):
+        if config.head.dropout:
+            found.append(layers.Dropout(config.head.dropout, name=f"head_dropout_{number}", **plain))
+        if width is not None:
+            found.append(layers.Dense(width, activation="relu", name=f"head_hidden_{number}", **plain))
+    return found

@@ -119,6 +119,25 @@ def test_a_backbone_of_keras_trains_with_its_stages_frozen(tiny):
     assert [row.trainable > 0 for row in report.rows] == [False] * 3 + [True] * 2
 
 
+def test_the_head_may_be_deep(tiny):
+    head = {"norm": True, "hidden": (12, 10), "dropout": 0.3}
+    task = kerasft.create("image", **tiny, labels=["a", "b"], head=head)
+    task.build()
+    names = [layer.name for layer in task.freezing.groups["head"]]
+    assert names == [
+        "head_norm",
+        "head_dropout_0",
+        "head_hidden_0",
+        "head_dropout_1",
+        "head_hidden_1",
+        "head_dropout_2",
+        "logits",
+    ]
+    assert task.model.get_layer("logits").kernel.shape == (10, 2)
+    assert kerasft.create("image", backbone="resnet50").config.head.norm
+    assert not kerasft.create("image", backbone="resnet50", head={"norm": False}).config.head.norm
+
+
 def test_what_keras_cannot_build_or_download_is_one_sentence(monkeypatch):
     with pytest.raises(ConfigError, match=r"InceptionV3 takes no pictures of 32 x 32 .*; raise size"):
         applications.build("inceptionv3", side=32)
