@@ -1,4 +1,4 @@
-"""Metrics that Keras lacks: scores of labels and of rankings, and distances between sets of pictures.
+"""Metrics that Keras lacks: scores of labels, rankings and text, distances of pictures.
 
 `Classification` and `MultiLabel` are Keras metrics: they count inside the compiled step.
 
@@ -15,7 +15,9 @@ from kerasft.metrics.labels import Classification, MultiLabel
 from kerasft.metrics.manifold import nearest, precision_recall
 from kerasft.metrics.path import perceptual_path_length
 from kerasft.metrics.perceptual import Perceptual, perceptual
+from kerasft.metrics.perplexity import Perplexity
 from kerasft.metrics.ranking import grouped_roc_auc, ranking_scores, ranks, roc_auc, variety_scores
+from kerasft.metrics.translation import bleu, chrf, sentence_chrf
 
 __all__ = [
     "Classification",
@@ -23,6 +25,9 @@ __all__ = [
     "Features",
     "MultiLabel",
     "Perceptual",
+    "Perplexity",
+    "bleu",
+    "chrf",
     "extract",
     "extractor",
     "frechet",
@@ -36,5 +41,6 @@ __all__ = [
     "ranking_scores",
     "ranks",
     "roc_auc",
+    "sentence_chrf",
     "variety_scores",
 ]

@@ -11,6 +11,7 @@ from kerasft.reports.facts import Facts
 from kerasft.reports.gallery import gallery
 from kerasft.reports.markup import join, page, tag
 from kerasft.reports.notes import Notes
+from kerasft.reports.tables import tables
 from kerasft.training.checkpoint import write_atomically
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def write_run_report(task: Task, run: Run) -> Path:
             results.curves(facts),
             gallery(facts.folder),
             *(results.evaluation(name, noted) for name, noted in facts.notes.get("evaluations", {}).items()),
+            tables(facts.folder),
             results.balance(facts.notes.get("balance")),
             about.freezing(facts),
             about.next_steps(facts.folder),

@@ -1,0 +1,30 @@
+"""What tasks that write text share: subword units, layers with a memory, and decoding as a graph loop.
+
+Subword units need the packages of `pip install 'kerasft[translation]'`; the rest needs TensorFlow only.
+"""
+
+from __future__ import annotations
+
+from kerasft.generation.layers import Attention, FeedForward, TiedEmbedding, sinusoids
+from kerasft.generation.loss import sequence_losses, smoothed_losses, token_losses
+from kerasft.generation.sampling import sample
+from kerasft.generation.search import Found, beam_search
+from kerasft.generation.subwords import END, PAD, START, UNKNOWN, Subwords
+
+__all__ = [
+    "END",
+    "PAD",
+    "START",
+    "UNKNOWN",
+    "Attention",
+    "FeedForward",
+    "Found",
+    "Subwords",
+    "TiedEmbedding",
+    "beam_search",
+    "sample",
+    "sequence_losses",
+    "sinusoids",
+    "smoothed_losses",
+    "token_losses",
+]

@@ -1,0 +1,16 @@
+"""The plugin keeps every promise of the framework."""
+
+from __future__ import annotations
+
+import pytest
+
+from kerasft.testing import check_task
+
+from .conftest import TINY
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["transformer", "gru"])
+def test_the_task_passes_the_conformance_kit(architecture: str) -> None:
+    training = {**TINY["training"], "batch_tokens": 64, "epochs": 6}
+    check_task("translation", architecture=architecture, **{**TINY, "training": training}).raise_if_failed()
