@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kerasft.errors import ConfigError, TrainingError
+from kerasft.recipe import updated
 from kerasft.registry import create, get
 from kerasft.training.checkpoint import AVERAGE, model_variables
 from kerasft.training.checkpoint import load as load_checkpoint
@@ -17,7 +19,13 @@ if TYPE_CHECKING:
     from kerasft.task import Task
 
 
-def load(run_dir: str | Path, *, checkpoint: str = "best", task: str | None = None) -> Task:
+def load(
+    run_dir: str | Path,
+    *,
+    checkpoint: str = "best",
+    task: str | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> Task:
     """Rebuilds the task of a finished or interrupted run: config, assets, freeze state and weights.
 
     Args:
@@ -25,6 +33,8 @@ def load(run_dir: str | Path, *, checkpoint: str = "best", task: str | None = No
             that `task` names takes over.
         checkpoint: "best" (the latest, if nothing was validated) or "latest".
         task: Name of the task that a file is for; a run says itself.
+        config: Values of a run's config, nested, in place of its own, for what does not shape the models:
+            `{"metrics": {"extractor": "vgg16"}}`.
 
     Returns:
         The task, ready for any verb; `finetune` with the same `run_dir` goes on with the run.
@@ -42,11 +52,15 @@ def load(run_dir: str | Path, *, checkpoint: str = "best", task: str | None = No
     if checkpoint not in ("best", "latest"):
         raise ConfigError(f"checkpoint: {checkpoint!r} is neither 'best' nor 'latest'.")
     if Path(run_dir).is_file():
+        if config:
+            raise ConfigError(f"{run_dir} is a file, whose config is its own: leave out config.")
         return _build_imported(Path(run_dir), task)
     run = Run(run_dir)
     manifest = run.read()
     if task not in (None, manifest["task"]):
         raise ConfigError(f"{run.folder} is a run of the task {manifest['task']!r}, not of {task!r}.")
+    if config:
+        manifest = {**manifest, "config": updated(manifest["config"], config)}
     return _of_run(run, manifest, checkpoint)
 
 

@@ -154,6 +154,20 @@ def merge(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]
     return result
 
 
+def updated(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a copy of nested values with changes to some of them.
+
+    Example:
+        >>> updated({"training": {"epochs": 3, "ema": 0.9}}, {"training": {"epochs": 5}})
+        {'training': {'epochs': 5, 'ema': 0.9}}
+    """
+    result = dict(values)
+    for key, change in changes.items():
+        both = isinstance(change, Mapping) and isinstance(values.get(key), Mapping)
+        result[key] = updated(values[key], change) if both else change
+    return result
+
+
 def _assign(values: dict[str, Any], parts: Sequence[str], value: Any, *, where: str) -> None:
     for depth, part in enumerate(parts[:-1], start=1):
         inner = values.setdefault(part, {})

@@ -305,6 +305,13 @@ class Task:
         """
         return {}
 
+    def measure_note(self) -> str:
+        """Returns a sentence about what `measure` returns, for whoever reads the values; nothing by default.
+
+        `evaluate` says it, and `finetune` with validation data.
+        """
+        return ""
+
     def callbacks(self) -> list[keras.callbacks.Callback]:
         """Returns callbacks of every training of this task, such as one that draws samples.
 
@@ -567,7 +574,7 @@ class Task:
             on_error=on_error,
             default_splits=("test",),
         )
-        for note in source.notes:
+        for note in filter(None, (*source.notes, self.measure_note())):
             reporter.say(note)
         source = self.arrange(source, training=False)
         with reporter.bar("encoding", total=len(source)) as bar:

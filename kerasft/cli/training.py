@@ -118,7 +118,7 @@ def _plan(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Merges recipe and flags, and checks the config against the task's before TensorFlow is busy."""
     from kerasft import registry
-    from kerasft.recipe import merge, recipe_with_lines
+    from kerasft.recipe import merge, recipe_with_lines, updated
     from kerasft.schema import parse
 
     plan, lines = recipe_with_lines(recipe) if recipe else ({}, {})
@@ -129,7 +129,7 @@ def _plan(
     if isinstance(plan.get("init_from"), str):
         before = _config_of_start(plan)
     _demand(plan, task="text", run="--run runs/first")
-    config = merge(_updated(before, plan.pop("config", None) or {}), settings)
+    config = merge(updated(before, plan.pop("config", None) or {}), settings)
     with quiet_import():
         from kerasft.task import Task
 
@@ -169,15 +169,6 @@ def _config_of_start(plan: dict[str, Any]) -> dict[str, Any]:
         return import_file(task_class, start).dump_config()
     manifest = Run(start).read()
     return manifest["config"] if plan.setdefault("task", manifest["task"]) == manifest["task"] else {}
-
-
-def _updated(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Returns nested values with changes to some of them."""
-    result = {**values}
-    for key, change in changes.items():
-        both = isinstance(change, dict) and isinstance(values.get(key), dict)
-        result[key] = _updated(values[key], change) if both else change
-    return result
 
 
 def _run(plan: dict[str, Any], config: dict[str, Any], *, as_json: bool) -> None:

@@ -10,7 +10,7 @@ import typer
 from kerasft.cli.asking import ENCODED, as_line, read_inputs, split_rows, write_files
 from kerasft.cli.output import answering, print_json, print_lines
 from kerasft.cli.quiet import import_tensorflow
-from kerasft.cli.tasks import AsJson
+from kerasft.cli.tasks import AsJson, Settings
 from kerasft.cli.training import Columns, OnError, pairs
 from kerasft.errors import ConfigError
 
@@ -26,6 +26,7 @@ def evaluate(
             "--data", metavar="SRC", help="Labelled data: a file, or tfds:NAME; some tasks have own."
         ),
     ] = None,
+    settings: Settings = None,
     checkpoint: Checkpoint = "best",
     columns: Columns = None,
     on_error: OnError = None,
@@ -35,8 +36,9 @@ def evaluate(
     with answering(only_json=as_json):
         import_tensorflow()
         import kerasft
+        from kerasft.recipe import merge
 
-        task = kerasft.load(run, checkpoint=checkpoint)
+        task = kerasft.load(run, checkpoint=checkpoint, config=merge({}, settings or []))
         reading: dict[str, Any] = {"columns": pairs(columns or []), "on_error": on_error or "raise"}
         print_json(task.evaluate(data, **reading))
 

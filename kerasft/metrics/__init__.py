@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from kerasft.metrics.distance import frechet, frechet_relative, kernel_distance
 from kerasft.metrics.extractors import Extractor, extractor
-from kerasft.metrics.features import Features, extract
+from kerasft.metrics.features import Batches, Features, extract
 from kerasft.metrics.labels import Classification, MultiLabel
 from kerasft.metrics.manifold import nearest, precision_recall
 from kerasft.metrics.path import perceptual_path_length
@@ -20,6 +20,7 @@ from kerasft.metrics.ranking import grouped_roc_auc, ranking_scores, ranks, roc_
 from kerasft.metrics.translation import bleu, chrf, sentence_chrf
 
 __all__ = [
+    "Batches",
     "Classification",
     "Extractor",
     "Features",

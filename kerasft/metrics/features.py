@@ -29,8 +29,30 @@ class Features:
     extractor: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Batches:
+    """Pictures that are read when they are needed, for sets that memory cannot hold.
+
+    Attributes:
+        count: How many there are.
+        read: From the numbers of the first picture and of the one after the last to uint8 `[pictures, height,
+            width, 3]`; the same whenever it is called.
+
+    Example:
+        >>> pictures = np.arange(24, dtype=np.uint8).reshape(2, 2, 2, 3)
+        >>> Batches(2, lambda start, end: pictures[start:end]).read(1, 2).shape
+        (1, 2, 2, 3)
+    """
+
+    count: int
+    read: Callable[[int, int], np.ndarray]
+
+    def __len__(self) -> int:
+        return self.count
+
+
 def extract(
-    pictures: np.ndarray,
+    pictures: np.ndarray | Batches,
     extractor: Extractor,
     *,
     batch_size: int = 64,
@@ -40,7 +62,7 @@ def extract(
     """Extracts features, a batch at a time.
 
     Args:
-        pictures: uint8 `[pictures, height, width, 3]`.
+        pictures: uint8 `[pictures, height, width, 3]`, or the same in batches, held one at a time.
         extractor: From `kerasft.metrics.extractor`.
         batch_size: Pictures at once.
         cache: Keep the features under KERASFT_HOME, and take them from there the next time.
@@ -56,14 +78,18 @@ def extract(
             f"features of {extractor.name} cannot be kept, since nothing tells the function from another of "
             "its name: leave out cache, or make an Extractor with a digest"
         )
-    path = _cached(pictures, extractor) if cache else None
+    if not isinstance(pictures, Batches):
+        whole = pictures
+        pictures = Batches(len(whole), lambda start, end: whole[start:end])
+    path = _cached(pictures, extractor, batch_size) if cache else None
     if path is not None and path.is_file():
         with contextlib.suppress(TrainingError):  # a broken file is written anew
             return Features(load(path).arrays["values"], extractor.identity)
     parts = []
     for start in range(0, len(pictures), batch_size):
-        parts.append(extractor(pictures[start : start + batch_size]))
-        progress(min(start + batch_size, len(pictures)))
+        end = min(start + batch_size, len(pictures))
+        parts.append(extractor(pictures.read(start, end)))
+        progress(end)
     values = np.concatenate(parts)
     if not np.isfinite(values).all():
         raise ConfigError(f"features of {extractor.name} are NaN or infinite: they cannot be compared")
@@ -72,9 +98,13 @@ def extract(
     return Features(values, extractor.identity)
 
 
-def _cached(pictures: np.ndarray, extractor: Extractor) -> Path:
-    digest = hashlib.blake2b(f"{extractor.identity} {pictures.shape}".encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(pictures).tobytes())
+def _cached(pictures: Batches, extractor: Extractor, batch_size: int) -> Path:
+    digest = hashlib.blake2b(digest_size=16)
+    for start in range(0, len(pictures), batch_size):
+        part = pictures.read(start, min(start + batch_size, len(pictures)))
+        if start == 0:
+            digest.update(f"{extractor.identity} {(len(pictures), *part.shape[1:])}".encode())
+        digest.update(np.ascontiguousarray(part).tobytes())
     return home() / "features" / f"{digest.hexdigest()}.npz"
 
 

@@ -53,21 +53,26 @@ def precision_recall(real: Features, made: Features, *, neighbours: int = 5) -> 
     }
 
 
-def nearest(real: Features, made: Features) -> tuple[np.ndarray, np.ndarray]:
+def nearest(real: Features, made: Features, *, other: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Returns, for each made picture, the index of the nearest real one and its distance.
 
     A distance near 0 is a picture learned by heart.
+
+    Args:
+        real: At least one picture; two with `other`.
+        made: Of the same extractor.
+        other: Both are one and the same set, of which the nearest other member is wanted.
 
     Raises:
         ConfigError: The extractors differ.
     """
     check_comparable(real, made)
-    found = [
-        (distances.argmin(axis=1), distances.min(axis=1))
-        for _, distances in _blocks(made.values.astype(np.float64), real.values.astype(np.float64))
-    ]
-    indices, distances = zip(*found, strict=True)
-    return np.concatenate(indices), np.concatenate(distances)
+    parts = []
+    for rows, distances in _blocks(made.values.astype(np.float64), real.values.astype(np.float64)):
+        if other:
+            distances[np.arange(len(distances)), np.arange(rows.start, rows.stop)] = np.inf
+        parts.append((distances.argmin(axis=1), distances.min(axis=1)))
+    return np.concatenate([index for index, _ in parts]), np.concatenate([least for _, least in parts])
 
 
 def _reach(points: np.ndarray, neighbours: int) -> np.ndarray:

@@ -17,6 +17,7 @@ def perceptual_path_length(
     extractor: Extractor,
     epsilon: float = 1e-2,
     seed: int = 0,
+    batch_size: int = 64,
 ) -> float:
     """Returns the mean squared change of features for a small step between latents, over the step squared.
 
@@ -31,13 +32,19 @@ def perceptual_path_length(
         extractor: Of the features.
         epsilon: Length of the step, as a share of the line.
         seed: Draws the places.
+        batch_size: Pictures at once.
     """
     random = np.random.default_rng(seed)
     places = random.uniform(0.0, 1.0 - epsilon, (len(starts), *[1] * (starts.ndim - 1)))
-    before, after = (
-        extractor(synthesize((starts + at * (ends - starts)).astype(np.float32)))
-        for at in (places, places + epsilon)
-    )
-    lengths = np.square(after.astype(np.float64) - before).sum(axis=1) / epsilon**2
+    parts = []
+    for first in range(0, len(starts), batch_size):
+        rows = slice(first, first + batch_size)
+        start, way = starts[rows], ends[rows] - starts[rows]
+        before, after = (
+            extractor(synthesize((start + at * way).astype(np.float32)))
+            for at in (places[rows], places[rows] + epsilon)
+        )
+        parts.append(np.square(after.astype(np.float64) - before).sum(axis=1) / epsilon**2)
+    lengths = np.concatenate(parts)
     low, high = np.percentile(lengths, [1, 99], method="nearest")
     return float(lengths[(lengths >= low) & (lengths <= high)].mean())

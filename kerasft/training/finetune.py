@@ -72,6 +72,8 @@ def finetune(
     task.build()
     if validation is not None:
         check_measurable(task)
+        if task.measure_note():
+            reporter.say(task.measure_note())
     if init_from is not None and before is None:
         starts = [init_from] if isinstance(init_from, (str, Path)) else list(init_from)
         taken = _start_from(task, [Path(start) for start in starts], partial=partial)

@@ -129,6 +129,9 @@ class MetricsConfig(Config):
         description="Network that turns pictures into features; random:v1 needs no weights, and can mislead.",
     )
     samples: int = pydantic.Field(1000, ge=2, description="Faces to make.")
+    path_samples: int = pydantic.Field(
+        100, ge=0, description="Steps in w of which the perceptual path length is the mean; 0: not measured."
+    )
 
 
 class SamplesConfig(Config):

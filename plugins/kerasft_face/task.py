@@ -203,6 +203,9 @@ class Face(kerasft.Task):
     ) -> dict[str, float]:
         return evaluation.measure(self, examples, batch_size=batch_size, progress=progress)
 
+    def measure_note(self) -> str:
+        return evaluation.caution(self.config.metrics.extractor)
+
     @property
     def monitor(self) -> str:  # type: ignore[override]
         """The relative Fréchet distance."""

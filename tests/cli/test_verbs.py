@@ -272,6 +272,14 @@ class TestEvaluateAndPredict:
         for flags in ([], ["--json"]):
             assert cli("evaluate", run, "--data", data / "test.jsonl", *flags).json == pytest.approx(expected)
 
+    def test_evaluate_takes_settings_in_place_of_those_of_the_run(self, cli, run, data) -> None:
+        changed = kerasft.load(run, config={"training": {"batch_size": 3}})
+        assert changed.config.training.batch_size == 3
+        assert changed.config.training.learning_rate == kerasft.load(run).config.training.learning_rate
+        arguments = ("evaluate", run, "--data", data / "test.jsonl", "--set")
+        assert set(cli(*arguments, "training.batch_size=3").json) >= {"loss", "accuracy"}
+        assert "batch_size" in sentence(cli(*arguments, "training.batch_size=0", code=2))
+
     def test_predict_answers_texts_in_order(self, cli, run) -> None:
         lines = cli("predict", run, "--text", "superb film", "--text", "dull film").out.splitlines()
         answers = [json.loads(line) for line in lines]

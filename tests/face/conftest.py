@@ -14,7 +14,7 @@ TINY = {
     "network": {"base": 64, "max_channels": 8, "z_dim": 8, "w_dim": 8, "mapping_depth": 1},
     "game": {"r1_every": 2, "path_every": 2},
     "samples": {"count": 0},
-    "metrics": {"samples": 8},
+    "metrics": {"samples": 8, "path_samples": 5},
     "training": {"batch_size": 4, "epochs": 2},
 }
 """The smallest networks that have all parts."""

@@ -10,6 +10,7 @@ import pytest
 
 from kerasft.errors import ConfigError
 from kerasft.metrics import (
+    Batches,
     Extractor,
     Features,
     extract,
@@ -135,6 +136,44 @@ def test_features_are_kept_under_the_home_folder(tmp_path, monkeypatch):
     assert calls == [2, 1, 2, 3]
 
 
+def test_pictures_in_batches_are_read_a_batch_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERASFT_HOME", str(tmp_path))
+    pictures = np.random.default_rng(0).integers(0, 256, (7, 4, 4, 3), np.uint8)
+    asked, calls = [], []
+
+    def mean(batch):
+        calls.append(len(batch))
+        return batch.mean(axis=(1, 2))
+
+    def read(start, end):
+        asked.append((start, end))
+        return pictures[start:end]
+
+    own = Extractor(name="mean", call=mean, size=None, digest="1")
+    found = extract(Batches(7, read), own, batch_size=3)
+    assert asked == [(0, 3), (3, 6), (6, 7)]
+    np.testing.assert_array_equal(found.values, extract(pictures, own).values)
+    kept = extract(Batches(7, read), own, batch_size=3, cache=True)
+    calls.clear()
+    # The same pictures, however they are read.
+    np.testing.assert_array_equal(extract(pictures, own, cache=True).values, kept.values)
+    again = extract(Batches(7, read), own, batch_size=2, cache=True)
+    np.testing.assert_array_equal(again.values, kept.values)
+    assert calls == []
+
+
+def test_the_nearest_other_member_of_a_set_is_never_the_same_one():
+    values = np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32)
+    values[5] = values[2]
+    features = Features(values, "any")
+    indices, distances = nearest(features, features, other=True)
+    every = np.linalg.norm(values[:, None] - values[None], axis=2)
+    np.fill_diagonal(every, np.inf)
+    np.testing.assert_allclose(distances, every.min(1), atol=1e-3)
+    assert (indices[5], indices[2]) == (2, 5)
+    assert nearest(features, features)[0].tolist() == [0, 1, 2, 3, 4, 2, 6, 7, 8]
+
+
 def test_functions_of_one_name_are_told_apart_and_not_kept():
     one, other = (extractor(function) for function in (lambda x: x.mean((1, 2)), lambda x: x.max((1, 2))))
     pictures = PEERS["picture"][None]
@@ -185,6 +224,7 @@ def test_path_length_of_a_linear_map():
     # A step of a hundredth changes the features by 2, so by 200 a unit.
     found = perceptual_path_length(brighter, starts, ends, extractor=own)
     assert found == pytest.approx(200.0**2, rel=0.2)
+    assert perceptual_path_length(brighter, starts, ends, extractor=own, batch_size=7) == found
 
 
 def test_features_that_are_not_finite_are_one_sentence():
