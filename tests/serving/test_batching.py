@@ -85,6 +85,53 @@ def test_what_queued_meanwhile_is_the_next_batch() -> None:
     assert with_batcher(work) == [1, 10]
 
 
+def test_clients_that_ask_again_and_again_fall_into_step() -> None:
+    async def work(batcher: Batcher, machine: Machine) -> None:
+        first = await held(batcher, machine)
+        others = [batcher.submit(rows(1.0), FETCH, joinable=True) for _ in range(3)]
+        machine.go.set()
+        await first
+        again = batcher.submit(rows(1.0), FETCH, joinable=True)
+        await asyncio.gather(again, *others)
+        await asyncio.gather(*(batcher.submit(rows(1.0), FETCH, joinable=True) for _ in range(4)))
+
+    assert with_batcher(work, gather=1e9) == [1, 4, 4]
+
+
+def test_no_batch_waits_for_ever_for_clients_that_left() -> None:
+    async def work(batcher: Batcher, machine: Machine) -> None:
+        first = await held(batcher, machine)
+        others = [batcher.submit(rows(1.0), FETCH, joinable=True) for _ in range(3)]
+        machine.go.set()
+        await asyncio.gather(first, *others)
+        await batcher.submit(rows(1.0), FETCH, joinable=True)
+        assert not batcher._last
+        await batcher.submit(rows(1.0), FETCH, joinable=True)
+
+    assert with_batcher(work, gather=1.0) == [1, 3, 1, 1]
+
+
+def test_a_lone_client_never_waits() -> None:
+    async def work(batcher: Batcher, machine: Machine) -> None:
+        for _ in range(3):
+            await batcher.submit(rows(1.0, 2.0), FETCH, joinable=True)
+
+    assert with_batcher(work, gather=1e9) == [2, 2, 2]
+
+
+def test_what_is_remembered_of_batches_is_bounded() -> None:
+    async def work(batcher: Batcher, machine: Machine) -> None:
+        for width in range(1, 70):
+            first = await held(batcher, machine)
+            x = np.ones((1, width), np.float32)
+            others = [batcher.submit({"x": x}, FETCH, joinable=True) for _ in range(2)]
+            machine.go.set()
+            await asyncio.gather(first, *others)
+        assert len(batcher._last) == 64
+
+    with_batcher(work, gather=1e6)
+
+
 def test_batches_have_a_largest_size() -> None:
     async def work(batcher: Batcher, machine: Machine) -> None:
         first = await held(batcher, machine)
@@ -293,6 +340,7 @@ def test_options_come_from_the_batching_parameters() -> None:
         max_enqueued_batches=10,
         threads=3,
         timeout=0.001,
+        gather=0.0,
         allowed_sizes=(2, 8),
         refuse_larger=True,
     )

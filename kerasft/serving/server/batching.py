@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from kerasft.serving.errors import ServingError
 Array = np.ndarray[Any, Any]
 Run = Callable[[Mapping[str, Array], Sequence[str]], list[Array]]
 Observe = Callable[[Sequence[float], float], None]
+
+_KINDS_REMEMBERED = 64
+_SHORTEST_WAIT = 1e-3  # To wake a thread costs more than a shorter wait saves.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,10 @@ class BatchingOptions:
         max_enqueued_batches: How many batches may wait; a request that finds the queue full is refused.
         threads: How many batches of one kind may run at a time.
         timeout: Seconds that the first request of a batch waits for others although the model is free.
+        gather: A batch waits for as many rows as were under way when the last ended (its own and those that
+            had queued), at most this share of the time that the last took. Clients that wait for answers
+            ask again at about the same time; without this the first of them would run alone. A lone client
+            never waits, and nobody where it would be for less than a millisecond.
         allowed_sizes: If given, batches are padded to the next of these sizes; the last is `max_batch_size`.
         refuse_larger: Refuse a request of more rows than `max_batch_size`, as TensorFlow Serving does when
             its batching is on; otherwise such a request runs alone.
@@ -41,6 +48,7 @@ class BatchingOptions:
     max_enqueued_batches: int = 100
     threads: int = 1
     timeout: float = 0.0
+    gather: float = 0.25
     allowed_sizes: tuple[int, ...] = ()
     refuse_larger: bool = False
     pad: bool = False
@@ -61,6 +69,7 @@ class BatchingOptions:
             max_enqueued_batches=value("max_enqueued_batches", 10),
             threads=value("num_batch_threads", os.cpu_count() or 1),
             timeout=value("batch_timeout_micros", 0) / 1e6,
+            gather=0.0,
             allowed_sizes=tuple(parameters.allowed_batch_sizes),
             refuse_larger=True,
             pad=parameters.pad_variable_length_inputs,
@@ -89,12 +98,21 @@ class _Job:
     queued: float
 
 
+class _Last(NamedTuple):
+    """Of the last batch of a kind: rows under way at its end, when that was, and the seconds that it took."""
+
+    rows: int
+    ended: float
+    seconds: float
+
+
 class Batcher:
     """A queue before a model and the threads that empty it.
 
-    A request that finds the model free runs at once. One that does not waits, and runs together with all of
-    its kind (the same tensors, types and sizes but for the first dimension) that came meanwhile. If a batch
-    fails, its requests run one by one, so that each gets its own answer or error.
+    A request that finds the model free runs at once, but for a short wait when others were under way with the
+    last one (`BatchingOptions.gather`). One that does not waits, and runs together with all of its kind (the
+    same tensors, types and sizes but for the first dimension) that came meanwhile. If a batch fails, its
+    requests run one by one, so that each gets its own answer or error.
 
     Args:
         run: Runs the model: named arrays in, the fetched arrays out.
@@ -113,6 +131,7 @@ class Batcher:
         self._queued_rows = 0
         self._running: collections.Counter[Any] = collections.Counter()
         self._alone: set[Any] = set()
+        self._last: dict[Any, _Last] = {}
         self._closed = False
         self._threads = [
             threading.Thread(target=self._work, name=f"kerasft-model-{index}", daemon=True)
@@ -213,14 +232,26 @@ class Batcher:
             self._answer(jobs)
 
     def _until_due(self) -> float | None:
-        waits = [job.queued + self.options.timeout for job in self._queue if self._free(job.kind)]
-        return max(0.0, min(waits) - time.monotonic()) if waits else None
+        ends = [self._patience(job)[1] for job in self._queue if self._free(job.kind)]
+        return max(0.0, min(ends) - time.monotonic()) if ends else None
+
+    def _patience(self, job: _Job) -> tuple[int, float]:
+        """Returns how many rows the batch of a request waits for, and until when."""
+        if job.kind is None or self._closed:
+            return 1, job.queued
+        if self.options.timeout:
+            return self.options.max_batch_size, job.queued + self.options.timeout
+        last = self._last.get(job.kind)
+        if last is None:
+            return 1, job.queued
+        return last.rows, max(job.queued, last.ended) + self.options.gather * last.seconds
 
     def _due(self, job: _Job) -> bool:
-        if job.kind is None or not self.options.timeout or self._closed:
-            return True
-        rows = sum(other.rows for other in self._queue if other.kind == job.kind)
-        return rows >= self.options.max_batch_size or time.monotonic() >= job.queued + self.options.timeout
+        wanted, end = self._patience(job)
+        return wanted <= 1 or time.monotonic() >= end or self._rows(job.kind) >= wanted
+
+    def _rows(self, kind: Any) -> int:
+        return sum(job.rows for job in self._queue if job.kind == kind)
 
     def _take(self) -> list[_Job]:
         """Takes the first request that may run out of the queue, and all that may run with it."""
@@ -263,7 +294,18 @@ class Batcher:
             self._running[kind] -= 1
             if not self._running[kind]:
                 del self._running[kind]
+            self._remember(jobs, began, seconds)
         _deliver(list(zip(jobs, results, strict=True)))
+
+    def _remember(self, jobs: list[_Job], began: float, seconds: float) -> None:
+        kind = jobs[0].kind
+        rows = min(sum(job.rows for job in jobs) + self._rows(kind), self.options.max_batch_size)
+        others = len(jobs) > 1 or any(job.kind == kind for job in self._queue)
+        self._last.pop(kind, None)
+        if kind is not None and others and self.options.gather * seconds >= _SHORTEST_WAIT:
+            self._last[kind] = _Last(rows, began + seconds, seconds)
+            if len(self._last) > _KINDS_REMEMBERED:
+                del self._last[next(iter(self._last))]
 
     def _together(self, jobs: list[_Job]) -> list[list[Array] | Exception]:
         rows = sum(job.rows for job in jobs)
