@@ -33,7 +33,7 @@ from kerasft_face.samples import faces, grid, save_png
 UNSEEN, OLD, FEW = 5000, 60, 500
 RIDGE = 10.0
 SHOWN = 24
-SHARES = (0.25, 0.5, 1.0)  # of the steps, after which a new domain is measured
+SHARES = (0.5, 1.0)  # of the steps, after which a new domain is measured
 
 
 class Photos(NamedTuple):

@@ -47,8 +47,9 @@ def freezing(facts: Facts) -> Html:
     return section("Layers", tag("p", "; ".join(said), class_="soft"), table(headings, rows))
 
 
-def next_steps(folder: Path) -> Html:
-    """Returns the commands that use the run."""
+def next_steps(facts: Facts) -> Html:
+    """Returns the commands that use the run, and what must be known before."""
+    folder, notice = facts.folder, facts.manifest.get("notice")
     run, name = shlex.quote(str(folder)), model_name(folder)
     shell = f"""\
 kerasft evaluate {run} --data TEST_FILE
@@ -68,7 +69,8 @@ task.export("saved_models/{name}")"""
         tag("div", tag("h3", heading), tag("pre", tag("code", text)))
         for heading, text in (("Shell", shell), ("Python", python))
     ]
-    return section("Use this run", tag("div", *blocks, class_="two"))
+    said = [tag("p", notice)] if notice else []
+    return section("Use this run", *said, tag("div", *blocks, class_="two"))
 
 
 def config(facts: Facts) -> Html:

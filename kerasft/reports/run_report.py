@@ -51,7 +51,7 @@ def write_run_report(task: Task, run: Run) -> Path:
             tables(facts.folder),
             results.balance(facts.notes.get("balance")),
             about.freezing(facts),
-            about.next_steps(facts.folder),
+            about.next_steps(facts),
             about.config(facts),
             about.versions(facts),
         ]

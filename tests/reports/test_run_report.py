@@ -214,6 +214,12 @@ def test_commands_name_the_run(make_run, read_page):
     assert f"kerasft.load({str(run.folder)!r})" in text
 
 
+def test_what_must_be_known_of_the_weights(make_run, read_page):
+    task, run = make_run()
+    run.write({**run.read(), "notice": "For research only."})
+    assert "For research only." in read_page(write_run_report(task, run)).texts
+
+
 def test_confusions_and_classes_of_the_validation(make_run, read_page, counted):
     task, run = make_run()
     metrics = {"m": counted([[30, 10], [0, 4]])}
