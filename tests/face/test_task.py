@@ -235,3 +235,27 @@ def test_each_signature_is_a_call_of_clients(tiny):
     task = kerasft.create("face", **tiny)
     assert set(task.calls().values()) == set(task.signatures())
     assert task.calls()["generate"] == "serving_default"
+
+
+@pytest.mark.parametrize(
+    "precision", ["mixed_float16", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)]
+)
+def test_under_mixed_precision_all_turns_are_finite_and_answers_are_float32(tiny, discs, precision):
+    """The highest resolution computes in half precision; losses, colours, w and weights stay in float32."""
+    network = {**tiny["network"], "mixed_blocks": 1}
+    game = {"r1_every": 1, "path_every": 1}
+    task = kerasft.create("face", **{**tiny, "network": network, "game": game, "precision": precision})
+    history = task.finetune(discs(8, 8), epochs=1, verbose="quiet").history
+    assert {"discriminator_loss", "r1_loss", "generator_loss", "path_length_loss"} <= set(history)
+    assert all(np.isfinite(values).all() for values in history.values())
+    generator, discriminator = task.models["generator"], task.models["discriminator"]
+    half = precision.removeprefix("mixed_")
+    assert generator.synthesis.get_layer("b8_conv_1").compute_dtype == half
+    assert generator.synthesis.get_layer("b4_conv_1").compute_dtype == "float32"
+    made = generator(np.zeros((2, 8), np.float32))
+    assert made.dtype == "float32"
+    assert discriminator(made).dtype == "float32"
+    assert {v.dtype for model in (generator, discriminator) for v in model.trainable_variables} == {"float32"}
+    assert all(np.isfinite(v.numpy()).all() for v in generator.trainable_variables)
+    answer = task.predict({"seed": [1, 2]})
+    assert (answer["w"].dtype, answer["image"].dtype) == (np.float32, np.uint8)
