@@ -26,6 +26,7 @@ from kerasft_image.explain import Explanations
 from kerasft_image.kinds import KINDS, Kind, Recognition
 from kerasft_image.model import Built, build_model
 from kerasft_image.pairs import Verification, verification
+from kerasft_image.sizes import encoded_if_sizes_differ
 
 _LEARNED = "image.json"
 _GALLERY = "gallery.npz"
@@ -98,11 +99,15 @@ class Image(kerasft.Task):
     def adapt(self, source: Source) -> None:
         _check_pictures(source)
         self.kind.adapt(source)
+        source = self.arrange(source, training=True)
         places = np.linspace(0, len(source) - 1, min(len(source), _SEEN)).astype(int)
         columns = [name for name in ("image_bytes", "image") if name in source.columns]
         fields = [field for field in self.fields() if field.name in columns]
         raw = raw_tensors(source.take(places, columns), fields)
         self.seen = self.preprocess(raw)["image"].numpy()
+
+    def arrange(self, source: Source, *, training: bool) -> Source:
+        return encoded_if_sizes_differ(source)
 
     def callbacks(self) -> list[keras.callbacks.Callback]:
         return [Explanations(self)]

@@ -132,8 +132,8 @@ def test_digits():
             "image_bytes is no readable picture",
         ),
         (
-            {"image": [np.ones((8, 8), int), np.ones((9, 8), int)] * 2, "label": list("abab")},
-            "must have one shape",
+            {"image": [np.ones((8, 8), int), np.ones((9, 8, 4), int)] * 2, "label": list("abab")},
+            r"the arrays, row 1: 'image' has the shape \(9, 8, 4\); a picture",
         ),
     ],
 )
@@ -145,3 +145,16 @@ def test_what_is_no_data_is_one_sentence(task, data, message):
 def test_labels_come_first(task):
     with pytest.raises(OrderError, match="The labels are not known yet"):
         task.build()
+
+
+def test_arrays_may_have_many_sizes(tiny):
+    task = kerasft.create("image", **tiny)
+    pictures = [shapes(2, side)[sort] for sort in (0, 1) for side in (12, 20, 16, 31)]
+    data = {"image": pictures, "label": ["disc"] * 4 + ["square"] * 4}
+    task.finetune(data, epochs=1, verbose="quiet")
+    assert task.seen.shape == (6, 16, 16, 3)
+    assert 0 <= task.evaluate(data, verbose="quiet")["accuracy"] <= 1
+    together = task.predict(data)["scores"]
+    assert together.shape == (8, 2)
+    alone = task.predict({"image": pictures[1:2], "label": ["disc"]})["scores"]
+    np.testing.assert_allclose(together[1:2], alone, atol=1e-6)
