@@ -136,6 +136,7 @@ class ImageTraining(TrainingConfig):
     learning_rate: Any = pydantic.Field(
         default=None, description="Peak rate; null: 3e-3 for a small backbone from scratch, else 1e-3."
     )
+    momentum: float = pydantic.Field(default=0.9, ge=0, lt=1, description="Of the optimizer sgd.")
     schedule: Literal["constant", "linear", "cosine"] = pydantic.Field(
         default="cosine", description="Shape of the rate."
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +15,7 @@ import tensorflow as tf
 import kerasft
 from kerasft.data import Field, Source, open_source
 from kerasft.errors import ConfigError, DataError
-from kerasft.training import Augmentation, Batch
+from kerasft.training import Augmentation, Batch, Update
 from kerasft.training.checkpoint import write_atomically
 from kerasft.training.examples import raw_tensors
 from kerasft_image.augment import augmentation
@@ -170,6 +172,11 @@ class Image(kerasft.Task):
 
     def loss(self, batch: Batch, outputs: Any) -> tf.Tensor:
         return self.kind.loss(batch, outputs)
+
+    def updates(self, make_optimizer: Callable[..., keras.optimizers.Optimizer]) -> list[Update]:
+        if self.config.training.optimizer == "sgd":
+            make_optimizer = partial(make_optimizer, momentum=self.config.training.momentum)
+        return super().updates(make_optimizer)
 
     def metrics(self) -> dict[str, keras.metrics.Metric]:
         return self.kind.metrics()

@@ -60,6 +60,16 @@ def test_the_export_turns_a_photo_as_training_does(trained, tmp_path):
         assert served.call("image", floats)["label"].shape == (1,)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_sgd_has_momentum(tiny, optimizer):
+    training = {**tiny["training"], "optimizer": optimizer, "momentum": 0.8, "weight_decay": 1e-4}
+    task = kerasft.create("image", **{**tiny, "training": training})
+    task.finetune({"image": shapes(8, 16), "label": ["a", "b"] * 4}, epochs=1, verbose="quiet")
+    settings = task.model.optimizer.get_config()
+    assert settings.get("momentum") == (0.8 if optimizer == "sgd" else None)
+    assert settings["weight_decay"] == 1e-4
+
+
 def test_a_run_comes_back(trained):
     again = kerasft.load(trained.run.folder)
     assert again.labels == ("disc", "square")
