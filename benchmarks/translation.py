@@ -6,8 +6,8 @@
 DATA is a folder with train.tsv, val.tsv and test_2016_flickr.tsv, columns en, de, fr. `quality` trains (or
 goes on with the run in DIR) and prints sacrebleu's BLEU, cased and detokenised, and chrF of the test
 part; the CPU time is that of the training alone, validation included. `decoding` takes the run and compares
-greedy decoding with kept keys and values against the same network that reads all it has written anew for each
-token.
+greedy decoding with kept keys and values against the same network that reads all that it has written anew for
+each token (the text is read once by both).
 """
 
 from __future__ import annotations
@@ -126,14 +126,23 @@ def decoding(options: argparse.Namespace) -> str:
         state, shapes = network.start(memory, 1)
         return loop(source_ids, lambda *now: network.step(*now, memory), state, shapes)
 
-    def anew(source_ids: Any) -> Any:
-        def step(tokens: Any, position: Any, state: Any) -> Any:
-            said = tf.concat([state[:, 0, 1:], tokens, tf.zeros_like(tokens)], axis=1)
-            logits = network.model([source_ids, said], training=False)
-            return logits[:, -1:], tf.concat([state, tokens[:, None]], axis=2)
+    layer = network.model.get_layer
+    blocks = [layer(f"decoder_{i}") for i in range(task.config.transformer.decoder_layers)]
+    read = keras.Model(network.model.inputs[0], layer("encoder_norm").output)
 
-        state = tf.zeros([tf.shape(source_ids)[0], 1, 1], tf.int32)
-        return loop(source_ids, step, state, tf.TensorShape([None, 1, None]))
+    def anew(source_ids: Any) -> Any:
+        memory, seen = read(source_ids), source_ids != 0
+
+        def step(tokens: Any, position: Any, state: Any) -> Any:
+            said = tf.concat([state[:, 0], tokens], axis=1)
+            vectors = layer("target_positions")(layer("embedding")(said))
+            for block in blocks:
+                vectors = block(vectors, memory, seen)
+            logits = layer("embedding")(layer("decoder_norm")(vectors[:, -1:]), reverse=True)
+            return logits, said[:, None]
+
+        state = tf.zeros([tf.shape(source_ids)[0], 1, 0], tf.int32)
+        return loop(source_ids, step, state, tf.TensorShape([None, None, None]))
 
     def loop(source_ids: Any, step: Any, state: Any, shapes: Any) -> Any:
         rows = tf.fill([tf.shape(source_ids)[0]], 1)

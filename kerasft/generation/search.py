@@ -63,7 +63,7 @@ def beam_search(
         ...     said = tf.gather([5, 6, 3], tf.minimum(position, 2))
         ...     return tf.one_hot(tf.fill(tf.shape(tokens), said), 8, 9.0), state
         >>> beam_search(step, (), (), beam=tf.constant([2]), limit=tf.constant([9])).tokens.numpy().tolist()
-        [[5, 6]]
+        [[5, 6, 0]]
     """
     rows, width = tf.shape(beam)[0], tf.reduce_max(tf.concat([beam, [1]], 0))
     limit = tf.maximum(limit, 1)

@@ -212,11 +212,11 @@ class Translation(kerasft.Task):
         most = tf.minimum(_checked(most, most >= 1, _MAX_LENGTH), tf.int32.max)
         limit = tf.minimum(tf.cast(most, tf.int32), 2 * tf.cast(ids.row_lengths(), tf.int32) + _SPARE)
         if signature == "sample":
-            found = self._sample(ids.to_tensor(), limit, inputs)
+            found = self._sample(_dense(ids), limit, inputs)
         else:
             beam = inputs.get("beam", tf.fill(rows, tf.constant(decoding.beam, tf.int64)))
             beam = _checked(beam, (beam >= 1) & (beam <= _WIDEST), _BEAM)
-            found = self.search(ids.to_tensor(), beam=tf.cast(beam, tf.int32), limit=limit)
+            found = self.search(_dense(ids), beam=tf.cast(beam, tf.int32), limit=limit)
         # Of nothing there is nothing to translate, whatever the network would say.
         blank = ids.row_lengths() <= 1
         return {
@@ -278,6 +278,12 @@ def _ended(units: Subwords, text: Any, limit: int) -> tf.RaggedTensor:
     ids = units.encode(text, limit=limit - 1)
     ends = tf.fill(tf.stack([ids.nrows(out_type=tf.int32), 1]), END)
     return tf.concat([ids, tf.RaggedTensor.from_tensor(ends, row_splits_dtype=ids.row_splits.dtype)], axis=1)
+
+
+def _dense(ids: tf.RaggedTensor) -> tf.Tensor:
+    """Returns padded ids; those of no texts have a column too, for a recurrence needs a step."""
+    dense = ids.to_tensor()
+    return tf.pad(dense, [[0, 0], [0, tf.cast(tf.shape(dense)[1] < 1, tf.int32)]])
 
 
 def _checked(values: Any, right: Any, message: str) -> Any:

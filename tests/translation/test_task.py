@@ -20,7 +20,7 @@ from kerasft.training.adapters import merged
 ODD = ["the dog sees the book.", "the cat", "", "   ", "x" * 5000, "a\0b\tc", "狗在睡觉。", "The DOG"]
 
 
-@pytest.fixture(scope="module", params=["transformer", "gru"])
+@pytest.fixture(scope="module", params=["transformer", pytest.param("gru", marks=pytest.mark.slow)])
 def trained(
     request: pytest.FixtureRequest, create: Callable, rows: dict, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Any, Path]:
@@ -176,6 +176,7 @@ def test_the_vocabulary_of_a_run_can_be_kept(trained: tuple[Any, Path], create: 
     assert other.units[0].proto == task.units[0].proto
 
 
+@pytest.mark.slow
 def test_vocabularies_can_be_separate(create: Callable, rows: dict, tmp_path: Path) -> None:
     config = {"vocabulary": {"size": 320, "joint": False}}
     task = create(**config)
@@ -188,6 +189,7 @@ def test_vocabularies_can_be_separate(create: Callable, rows: dict, tmp_path: Pa
         create(vocabulary={"run": str(tmp_path / "run")}).finetune(rows, verbose="quiet")
 
 
+@pytest.mark.slow
 def test_languages_without_spaces(create: Callable) -> None:
     pairs = {
         "en": ["a cat", "a dog", "two cats", "two dogs"] * 4,
@@ -222,10 +224,11 @@ def test_wrong_settings_are_refused(create: Callable, config: dict, message: str
 def test_a_line_with_too_few_columns_is_named(create: Callable, tmp_path: Path) -> None:
     data = tmp_path / "pairs.tsv"
     data.write_text("en\tde\nthe dog\tder Hund\nthe cat\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"pairs.tsv:3"):
+    with pytest.raises(DataError, match=r"pairs.tsv, line 3"):
         create().finetune(data, verbose="quiet")
 
 
+@pytest.mark.slow
 def test_evaluation_measures_translations_and_reports_the_worst(
     create: Callable, rows: dict, tmp_path: Path
 ) -> None:
@@ -256,6 +259,7 @@ def test_parts_can_be_frozen(create: Callable, rows: dict, policy: str) -> None:
     }
 
 
+@pytest.mark.slow
 def test_adapters_train_and_are_merged_into_the_answer(create: Callable, rows: dict) -> None:
     task = create()
     task.finetune(rows, epochs=8, verbose="quiet")
