@@ -9,7 +9,7 @@ import numpy as np
 
 from kerasft.errors import DataError
 from kerasft_recommender.histories import Histories
-from kerasft_recommender.vocabulary import UNKNOWN, Vocabulary
+from kerasft_recommender.vocabulary import UNKNOWN, Vocabulary, capacity_for
 
 _IDS, _HISTORIES = "ids.json", "histories.npz"
 
@@ -33,13 +33,21 @@ class Catalogue:
         self.new_from = new_from
 
     @classmethod
-    def learn(cls, users: list[str], items: list[str], *, spare: float) -> Catalogue:
+    def learn(
+        cls,
+        users: list[str],
+        items: list[str],
+        *,
+        spare: float,
+        others: tuple[list[str], list[str]] = ([], []),
+    ) -> Catalogue:
         """Makes one from choices, the user and the item of each.
 
         Args:
             users: Ids, one a choice.
             items: Ids, one a choice.
             spare: Spare rows as a share of the ids, at least 16.
+            others: Further users and items, of which no choice need be known.
 
         Raises:
             DataError: there is one item only.
@@ -49,13 +57,13 @@ class Catalogue:
             >>> len(catalogue.users), len(catalogue.items), catalogue.users.capacity
             (3, 3, 19)
         """
-        names = [list(dict.fromkeys(ids)) for ids in (users, items)]
+        names = [list(dict.fromkeys([*ids, *more])) for ids, more in zip((users, items), others, strict=True)]
         if len(names[1]) < 2:
             raise DataError(
                 f"All choices are of one item, {names[1][0]!r}; with two there is something to rank"
             )
         tables = [
-            Vocabulary(what, known, capacity=1 + len(known) + max(16, int(spare * len(known))))
+            Vocabulary(what, known, capacity=capacity_for(known, spare=spare))
             for what, known in zip(("users", "items"), names, strict=True)
         ]
         histories = Histories(
@@ -66,14 +74,21 @@ class Catalogue:
         )
         return cls(users=tables[0], items=tables[1], histories=histories)
 
-    def extend(self, users: list[str], items: list[str]) -> tuple[int, int]:
+    def extend(
+        self, users: list[str], items: list[str], *, others: tuple[list[str], list[str]] = ([], [])
+    ) -> tuple[int, int]:
         """Adds further choices, of new users and items too; returns how many of each were new.
+
+        Args:
+            users: Ids, one a choice.
+            items: Ids, one a choice.
+            others: Further users and items, of which no choice need be known.
 
         Raises:
             DataError: there are not enough spare rows.
         """
         before = len(self.users)
-        new = self.users.extend(users), self.items.extend(items)
+        new = self.users.extend([*users, *others[0]]), self.items.extend([*items, *others[1]])
         if new[0]:
             self.new_from = before
         self.histories = self.histories.joined(self.users.numbers(users), self.items.numbers(items))

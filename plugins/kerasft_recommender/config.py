@@ -8,8 +8,36 @@ import pydantic
 
 from kerasft.config import Config, TaskConfig, TrainingConfig
 
+_TAKEN = ("user_id", "item_id", "timestamp", "rating", "negatives", "k", "exclude_seen", "item_ids")
+
 FULL_SOFTMAX_ITEMS = 50_000
 """Up to how many items the objective auto compares with all of them."""
+
+
+FEATURED = ("wide_deep", "deepfm", "dcn", "two_tower")
+"""Scorers that read features."""
+
+
+class FeatureConfig(Config):
+    """One feature of users, of items, or of the moment.
+
+    Example:
+        >>> FeatureConfig(name="genres", kind="multi").side
+        'item'
+    """
+
+    name: str = pydantic.Field(min_length=1, description="Column that it is read from.")
+    kind: Literal["categorical", "multi", "numeric", "sequence", "embedding"] = pydantic.Field(
+        description="One value; several (a list, or `a|b`); a number; a list in order, latest last; a vector."
+    )
+    side: Literal["user", "item", "context"] = pydantic.Field(
+        "item", description="Whose it is; context comes with each row of data and each request."
+    )
+    width: int | None = pydantic.Field(
+        None, ge=1, description="Length of an embedding's vectors; seen from the data, but for context."
+    )
+    separator: str = pydantic.Field("|", min_length=1, description="What cuts values in one text.")
+    length: int = pydantic.Field(20, ge=1, description="How many of the last values of a sequence count.")
 
 
 class NetworkConfig(Config):
@@ -31,6 +59,26 @@ class NetworkConfig(Config):
     dropout: float = pydantic.Field(0.2, ge=0, lt=1, description="Dropout of sasrec.")
     alpha: float = pydantic.Field(
         0.5, ge=0, le=1, description="Share of gmf in a neumf that starts from a gmf and an mlp run."
+    )
+
+    width: int = pydantic.Field(
+        16, ge=1, description="Length of the vector of each feature in wide_deep, deepfm and dcn."
+    )
+    hidden: tuple[int, ...] = pydantic.Field(
+        (128, 64), min_length=1, description="Widths of the dense layers of wide_deep, deepfm and dcn."
+    )
+    pairs: int = pydantic.Field(
+        10_000,
+        ge=0,
+        description="wide_deep has a weight for each pair of values of a user's and an item's feature (both "
+        "categorical or multi) if there are at most so many.",
+    )
+    crosses: int = pydantic.Field(2, ge=1, description="Cross layers of dcn.")
+    id_dropout: float = pydantic.Field(
+        0.3,
+        ge=0,
+        lt=1,
+        description="How often two_tower trains on the features of a user or an item without its id.",
     )
 
     @pydantic.field_validator("layers")
@@ -81,14 +129,23 @@ class RecommenderConfig(TaskConfig):
         (64, 32, 16, 8)
     """
 
-    scorer: Literal["gmf", "mlp", "neumf", "sasrec"] = pydantic.Field(
-        "gmf", description="What scores an item for a user."
+    scorer: Literal["gmf", "mlp", "neumf", "sasrec", "wide_deep", "deepfm", "dcn", "two_tower"] = (
+        pydantic.Field("gmf", description="What scores an item for a user; the last four read `features`.")
+    )
+    features: tuple[FeatureConfig, ...] = pydantic.Field(
+        (), description="What is known of users, items and the moment beside their ids."
+    )
+    users: str | None = pydantic.Field(
+        None, description="Side table of users: a file with user_id and the features of users."
+    )
+    items: str | None = pydantic.Field(
+        None, description="Side table of items: a file with item_id and the features of items."
     )
     objective: Literal["auto", "full_softmax", "bce", "bpr", "in_batch_softmax", "rating", "click"] = (
         pydantic.Field(
             "auto",
             description="What is learned; auto: full_softmax for gmf and sasrec of at most "
-            "50,000 items, else bce.",
+            "50,000 items, in_batch_softmax for two_tower, else bce.",
         )
     )
     threshold: float = pydantic.Field(4.0, description="Smallest `rating` that counts as liked, under click.")
@@ -119,6 +176,36 @@ class RecommenderConfig(TaskConfig):
             raise ValueError(
                 f"network.heads={network.heads} cannot share network.factors={network.factors}; take a "
                 "divisor"
+            )
+        return self
+
+    @pydantic.field_validator("features")
+    @classmethod
+    def _check_names(cls, features: tuple[FeatureConfig, ...]) -> tuple[FeatureConfig, ...]:
+        names = [feature.name for feature in features]
+        for feature in features:
+            if feature.name in _TAKEN or names.count(feature.name) > 1:
+                raise ValueError(
+                    f"the name {feature.name!r} is taken; give each feature its own, and none of "
+                    f"{', '.join(_TAKEN)}"
+                )
+            if feature.side == "context" and feature.kind == "embedding" and feature.width is None:
+                raise ValueError(
+                    f"the embedding {feature.name!r} of the context needs its width, which requests depend on"
+                )
+        return features
+
+    @pydantic.model_validator(mode="after")
+    def _check_features(self) -> RecommenderConfig:
+        sides = {feature.side for feature in self.features}
+        if sides and self.scorer not in FEATURED:
+            raise ValueError(f"scorer={self.scorer} reads no features; take one of {', '.join(FEATURED)}")
+        for table, side in (("users", "user"), ("items", "item")):
+            if getattr(self, table) is not None and side not in sides:
+                raise ValueError(f"{table} names a side table, but no feature has side={side}: add some")
+        if "context" in sides and (self.scorer == "two_tower" or self.objective not in ("rating", "click")):
+            raise ValueError(
+                "features of the context are for objective=rating and click, with wide_deep, deepfm or dcn"
             )
         return self
 

@@ -107,16 +107,16 @@ def measure_ratings(
         progress: Called with how many are done.
     """
 
-    @tf.function(autograph=False, reduce_retracing=True)
     def answer(features: dict[str, tf.Tensor]) -> tf.Tensor:
         return task.estimates(task.model(features, training=False), features["user"], features["items"])
 
+    function = tf.function(answer, autograph=False).get_concrete_function(examples.spec().features)
     parts: list[tuple[np.ndarray, ...]] = []
     size = max(batch_size, _CHUNK)
     for start in range(0, len(examples), size):
         batch = examples.batch(np.arange(start, min(start + size, len(examples))))
         features = {name: tf.constant(value) for name, value in batch.features.items()}
-        shown = answer(features).numpy()[:, 0]
+        shown = function(features).numpy()[:, 0]
         parts.append((shown, np.asarray(batch.targets["rating"]), np.asarray(batch.features["user"])))
         progress(start + len(shown))
     return task.model.objective.measure(*(np.concatenate(part) for part in zip(*parts, strict=True)))

@@ -103,6 +103,8 @@ class Histories(tf.Module):
                 items = np.concatenate([self.items, [0]]).astype(np.int32)
                 self._offsets = tf.Variable(self.offsets, trainable=False, name="seen_offsets")
                 self._items = tf.Variable(items, trainable=False, name="seen_items")
+                chosen = self.popularity > 0
+                self._chosen = tf.Variable(chosen, trainable=False, name="items_chosen")
 
     def seen_by(self, users: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns all choices of some users: position of the user in `users`, and item, int32 `[n]`."""
@@ -120,6 +122,16 @@ class Histories(tf.Module):
         ends = tf.gather(self._offsets, users + 1)
         places = tf.ragged.range(tf.maximum(tf.gather(self._offsets, users), ends - length), ends)
         return places.with_flat_values(tf.gather(self._items, places.flat_values))
+
+    def has_choices(self, users: tf.Tensor) -> tf.Tensor:
+        """Whether users chose anything, bool of the shape of `users`."""
+        self.prepare()
+        return tf.gather(self._offsets, users + 1) > tf.gather(self._offsets, users)
+
+    def was_chosen(self, items: tf.Tensor) -> tf.Tensor:
+        """Whether anyone chose items, bool of the shape of `items`."""
+        self.prepare()
+        return tf.gather(self._chosen, items)
 
     def contains(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
         """Whether users chose items; for training, as it keeps a table of all pairs in memory.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,15 +19,26 @@ from kerasft.training.update import Batch
 from kerasft_recommender import answering, baselines, evaluation, generated
 from kerasft_recommender.catalogue import Catalogue
 from kerasft_recommender.config import FULL_SOFTMAX_ITEMS, RecommenderConfig
+from kerasft_recommender.features import context_field, context_spec
 from kerasft_recommender.objectives import make_objective
 from kerasft_recommender.pointwise import POINTWISE, Pointwise, Scale, make_pointwise
 from kerasft_recommender.ranker import Ranker
 from kerasft_recommender.scorers import make_scorer
+from kerasft_recommender.scorers.featured import CONTEXT
+from kerasft_recommender.sides import Sides, SideTable, id_field
 from kerasft_recommender.splitting import last_of_each, windows
 from kerasft_recommender.vocabulary import UNKNOWN, Vocabulary
 
 _CHUNK = 65_536
 _SCALE = "ratings.json"
+_TABLES = {"users": "user", "items": "item"}
+_SAMPLES: dict[str, Callable[[int, Any], Any]] = {
+    "categorical": lambda i, width: f"value {i % 3}",
+    "multi": lambda i, width: f"value {i % 3}",
+    "sequence": lambda i, width: f"value {i % 3}",
+    "numeric": lambda i, width: 0.5 * i,
+    "embedding": lambda i, width: np.full(width, 1.0 + i, np.float32),
+}
 _BASELINE_VALUES = ("hr", "ndcg")
 _GROUPED = (Field(name="user_id", kind="id"), Field(name="items", kind="tokens"))
 
@@ -48,6 +59,8 @@ class Recommender(kerasft.Task):
         super().__init__(**values)
         self._catalogue: Catalogue | None = None
         self._scale: Scale | None = None
+        self._sides: Sides | None = None
+        self._tables: dict[str, Any] = {}
         self._baselines: dict[tuple[str, str], dict[str, float]] = {}
 
     @property
@@ -62,10 +75,23 @@ class Recommender(kerasft.Task):
         return self._catalogue
 
     @property
+    def sides(self) -> Sides:
+        """Features of users, items and the context.
+
+        Raises:
+            OrderError: before training data was seen.
+        """
+        _ = self.catalogue
+        assert self._sides is not None
+        return self._sides
+
+    @property
     def objective(self) -> str:
         """The objective, where the config leaves it open too."""
         if self.config.objective != "auto":
             return self.config.objective
+        if self.config.scorer == "two_tower":
+            return "in_batch_softmax"
         small = len(self.catalogue.items) <= FULL_SOFTMAX_ITEMS
         return "full_softmax" if self.config.scorer in ("gmf", "sasrec") and small else "bce"
 
@@ -85,10 +111,8 @@ class Recommender(kerasft.Task):
 
     def fields(self) -> tuple[Field, ...]:
         fields = [
-            Field(name="user_id", kind="id", aliases=("user", "userId", "userid", "uid", "customer_id")),
-            Field(
-                name="item_id", kind="id", aliases=("item", "itemId", "itemid", "iid", "movieId", "positive")
-            ),
+            id_field("user"),
+            id_field("item"),
             Field(name="timestamp", kind="integer", aliases=("time", "date"), required=False),
             Field(name="k", kind="integer", request=True, default=10),
             Field(name="exclude_seen", kind="boolean", request=True, default=True),
@@ -100,10 +124,87 @@ class Recommender(kerasft.Task):
             )
         if self.objective_is_pointwise:
             fields.append(Field(name="rating", kind="number", aliases=("ratings", "stars"), target=True))
-        return tuple(fields)
+        return (*fields, *map(context_field, self._context))
+
+    @property
+    def _context(self) -> list[Any]:
+        return [feature for feature in self.config.features if feature.side == "context"]
 
     def default_data(self, split: Literal["train", "test"]) -> Any:
-        return generated.ratings(split)
+        rows = generated.ratings(split)
+        of_items = any(feature.side == "item" for feature in self.config.features)
+        if split == "test" or not of_items or self.config.items is not None:
+            return rows
+        return {"interactions": rows, "items": generated.films()}
+
+    def open_data(self, data: Any) -> Any:
+        self._tables = {}
+        if not isinstance(data, Mapping) or "interactions" not in data:
+            return data
+        wrong = sorted(set(data) - {"interactions", *_TABLES})
+        if wrong:
+            raise DataError(f"Beside interactions there can be {' and '.join(_TABLES)}, not {wrong[0]!r}")
+        self._tables = {name: data[name] for name in _TABLES if data.get(name) is not None}
+        return data["interactions"]
+
+    def _side_tables(self, *, anew: bool) -> dict[str, SideTable]:
+        """Opens side tables, by side: those given with the data, and, anew, those of the config."""
+        given, self._tables = self._tables, {}
+        if anew:
+            of_config = {name: getattr(self.config, name) for name in _TABLES}
+            given = {**{name: path for name, path in of_config.items() if path is not None}, **given}
+        tables = {}
+        for name, side in _TABLES.items():
+            features = [feature for feature in self.config.features if feature.side == side]
+            if name in given and not features:
+                raise DataError(f"There is a table of {name}, but no feature in the config has side={side}")
+            if name in given:
+                tables[side] = SideTable(given[name], side=side, features=features)
+            elif anew and features:
+                raise DataError(
+                    f"The feature {features[0].name!r} needs a table of {name}: name its file in the config "
+                    f'({name}=...), or give finetune() {{"interactions": ..., "{name}": ...}}'
+                )
+        return tables
+
+    def _no_side_tables(self) -> None:
+        given, self._tables = self._tables, {}
+        if given:
+            raise DataError(
+                f"The table of {next(iter(given))} is for finetune(), add_users() and add_items(), which "
+                "keep it; give interactions alone"
+            )
+
+    def add_users(self, table: Any) -> int:
+        """Takes over a side table of users, new ones too, without training.
+
+        Args:
+            table: Anything that `kerasft.data.open_source` takes.
+
+        Returns:
+            How many are new. They are recommended what fits their features; export again to serve them.
+
+        Raises:
+            OrderError: before `finetune`.
+            DataError: a column or a value is wrong, or there are not enough spare rows.
+        """
+        return self._add("users", table)
+
+    def add_items(self, table: Any) -> int:
+        """Takes over a side table of items, new ones too, without training; see `add_users`."""
+        return self._add("items", table)
+
+    def _add(self, name: str, table: Any) -> int:
+        _ = self.model
+        self._tables = {name: table}
+        return sum(self._take_over([], [], None))
+
+    def _take_over(self, users: list[str], items: list[str], source: Source | None) -> tuple[int, int]:
+        tables = self._side_tables(anew=False)
+        new = self.catalogue.extend(users, items, others=_others(tables))
+        self.sides.extend(tables, source, users=self.catalogue.users, items=self.catalogue.items)
+        self._predictors.clear()
+        return new
 
     def hold_out(self, source: Source, share: float) -> tuple[Source, Source]:
         if self.config.hold_out == "random":
@@ -111,20 +212,30 @@ class Recommender(kerasft.Task):
         return last_of_each(source, share)
 
     def adapt(self, source: Source) -> None:
-        users, items = _choices(source)
-        self._catalogue = Catalogue.learn(users, items, spare=self.config.spare)
+        tables = self._side_tables(anew=True)
+        spare = self.config.spare
+        self._catalogue = Catalogue.learn(*_choices(source), spare=spare, others=_others(tables))
+        self._sides = Sides.learn(
+            self.config.features,
+            tables=tables,
+            choices=source,
+            users=self.catalogue.users,
+            items=self.catalogue.items,
+            spare=spare,
+        )
         if self.objective_is_pointwise:
             self._scale = Scale.learn(_ratings(source), threshold=self.config.threshold)
 
     def extend(self, source: Source) -> None:
-        users, items = self.catalogue.extend(*_choices(source))
-        self._predictors.clear()
+        users, items = self._take_over(*_choices(source), source)
         if self._scale is not None:
             self._scale = self.model.objective.scale = self._scale.widened(_ratings(source))
         if users and not items and self.freezing.policy is None and self.scorer.user_table is not None:
             self.freeze("items")
 
     def arrange(self, source: Source, *, training: bool) -> Source:
+        if not training:
+            self._no_side_tables()
         if training and self._only_new_users:
             source = self._of_new_users(source)
         if self.config.metrics.protocol == "ncf99" and "negatives" in source.columns:
@@ -160,11 +271,13 @@ class Recommender(kerasft.Task):
 
     def save_assets(self, folder: Path) -> None:
         self.catalogue.save(folder)
+        self.sides.save(folder)
         if self._scale is not None:
             (folder / _SCALE).write_text(json.dumps(self._scale.to_json()) + "\n", encoding="utf-8")
 
     def load_assets(self, folder: Path) -> None:
-        self._catalogue = Catalogue.load(folder)
+        self._catalogue = catalogue = Catalogue.load(folder)
+        self._sides = Sides.load(folder, self.config.features, users=catalogue.users, items=catalogue.items)
         if self.objective_is_pointwise:
             self._scale = Scale(**json.loads((folder / _SCALE).read_text(encoding="utf-8")))
 
@@ -172,7 +285,7 @@ class Recommender(kerasft.Task):
 
     def build_model(self) -> keras.Model:
         config, catalogue = self.config, self.catalogue
-        scorer = make_scorer(config.scorer, config.network, catalogue)
+        scorer = make_scorer(config.scorer, config.network, catalogue, self.sides)
         return Ranker(scorer=scorer, objective=self._make_objective(), penalty=config.penalty)
 
     def _make_objective(self) -> Any:
@@ -230,7 +343,10 @@ class Recommender(kerasft.Task):
             features["items"] = self.catalogue.items.rows(raw["items"])
         else:
             features["items"] = self.catalogue.items.rows(raw["item_id"])[:, None]
-        return features
+        return features | self._moment(raw)
+
+    def _moment(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        return {CONTEXT + feature.name: feature.in_graph(raw[feature.name]) for feature in self.sides.context}
 
     def targets(self, raw: dict[str, Any]) -> dict[str, Any]:
         targets = {name: raw[name] for name in ("rating",) if name in raw}
@@ -266,9 +382,10 @@ class Recommender(kerasft.Task):
         known = (users != UNKNOWN)[:, None] & (items != UNKNOWN)
         return self.model.objective.shown(tf.where(known, scores, 0.0), users)
 
-    def every_score(self, users: tf.Tensor) -> tf.Tensor:
+    def every_score(self, users: tf.Tensor, context: Mapping[str, Any] | None = None) -> tf.Tensor:
         """Returns the scores of all known items, float32 `[n, known]`; column 0 is that of no item."""
-        return self.scorer.every(self.scorer.user(users), stop=len(self.catalogue.items))
+        vectors = self.scorer.users_for({"user": users, **(context or {})}, training=False)
+        return self.scorer.every(vectors, stop=len(self.catalogue.items))
 
     def baseline_scores(self, name: str, choices: evaluation.HeldOut) -> dict[str, float]:
         """Returns what a baseline reaches on choices; computed once for the same ones."""
@@ -292,10 +409,11 @@ class Recommender(kerasft.Task):
 
         k = {"k": tf.TensorSpec([None], tf.int64)}
         seen = {"exclude_seen": tf.TensorSpec([None], tf.bool)}
+        context = {feature.name: context_spec(feature) for feature in self._context}
         return {
-            "serving_default": {"user_id": strings(None), **k, **seen},
+            "serving_default": {"user_id": strings(None), **k, **seen, **context},
             "recommend_from_history": {"item_ids": strings(None, None), **k},
-            "score": {"user_id": strings(None), "item_ids": strings(None, None)},
+            "score": {"user_id": strings(None), "item_ids": strings(None, None), **context},
             "similar_items": {"item_id": strings(None), **k},
         }
 
@@ -307,7 +425,11 @@ class Recommender(kerasft.Task):
     def resources(self) -> list[Any]:
         catalogue = self.catalogue
         catalogue.histories.prepare()
-        return [catalogue.users, catalogue.items, catalogue.histories]
+        return [catalogue.users, catalogue.items, catalogue.histories, *self.sides.resources]
+
+    def request(self, rows: dict[str, Any], *, signature: str) -> dict[str, Any]:
+        self._no_side_tables()
+        return super().request(rows, signature=signature)
 
     def serve(self, inputs: dict[str, Any], *, signature: str) -> dict[str, Any]:
         answers: dict[str, Callable[..., dict[str, Any]]] = {
@@ -318,10 +440,11 @@ class Recommender(kerasft.Task):
         }
         return answers[signature](**inputs)
 
-    def _recommend(self, *, user_id: Any, k: Any, exclude_seen: Any) -> dict[str, Any]:
+    def _recommend(self, *, user_id: Any, k: Any, exclude_seen: Any, **context: Any) -> dict[str, Any]:
         users = self.catalogue.users.rows(user_id)
         known = users != UNKNOWN
-        scores = tf.where(known[:, None], self.every_score(users), self._popularity()[None])
+        scores = self.every_score(users, self._dense_moment(context))
+        scores = tf.where(known[:, None], scores, self._popularity()[None])
         rows, items = self.catalogue.histories.seen_by(users)
         left_out = tf.gather(exclude_seen, rows)
         scores = answering.without(scores, rows[left_out], items[left_out])
@@ -341,10 +464,17 @@ class Recommender(kerasft.Task):
         scores = answering.without(scores, places[:, 0], tf.boolean_mask(items, chosen))
         return {**answering.best(scores, k, self.catalogue), "known": known}
 
-    def _score(self, *, user_id: Any, item_ids: Any) -> dict[str, Any]:
+    def _dense_moment(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        values = self._moment(context)
+        return {k: v.to_tensor() if isinstance(v, tf.RaggedTensor) else v for k, v in values.items()}
+
+    def _score(self, *, user_id: Any, item_ids: Any, **context: Any) -> dict[str, Any]:
         users, items = self.catalogue.users.rows(user_id), self.catalogue.items.rows(item_ids)
         known = (users != UNKNOWN)[:, None] & (items != UNKNOWN)
-        return {"scores": self.estimates(self.scorer(users, items), users, items), "known": known}
+        moment = self._dense_moment(context)
+        vectors = self.scorer.users_for({"user": users, **moment}, training=False)
+        scores = self.scorer.pairs(vectors, self.scorer.item(items))
+        return {"scores": self.estimates(scores, users, items), "known": known}
 
     def _similar_items(self, *, item_id: Any, k: Any) -> dict[str, Any]:
         items = self.catalogue.items.rows(item_id)
@@ -360,15 +490,26 @@ class Recommender(kerasft.Task):
         return tf.constant(np.log1p(counts), tf.float32)
 
     def example(self) -> dict[str, list[Any]]:
+        context = {
+            feature.name: [_SAMPLES[feature.kind](i, feature.width) for i in range(6)]
+            for feature in self._context
+        }
+        ratings = {"rating": [5.0, 2.0, 4.0, 3.0, 1.0, 5.0]} if self.objective_is_pointwise else {}
         return {
+            **context,
+            **ratings,
             "user_id": ["ann", "ann", "bob", "bob", "cy", "cy"],
             "item_id": ["tea", "milk", "tea", "rice", "milk", "rice"],
-            "rating": [5.0, 2.0, 4.0, 3.0, 1.0, 5.0],
             "timestamp": [1, 2, 1, 3, 2, 4],
             "k": [2, 2, 2, 2, 2, 2],
             "exclude_seen": [True, False, True, False, True, True],
             "item_ids": [["tea"], ["milk", "rice"], ["rice"], ["tea", "milk"], ["oat"], ["tea"]],
         }
+
+
+def _others(tables: Mapping[str, SideTable]) -> tuple[list[str], list[str]]:
+    users, items = (tables[side].ids if side in tables else [] for side in ("user", "item"))
+    return users, items
 
 
 def _ratings(source: Source) -> np.ndarray:

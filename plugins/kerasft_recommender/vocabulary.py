@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +12,11 @@ from kerasft.errors import DataError
 
 UNKNOWN = 0
 """Row of every id that is not known; also what examples of different length are padded with."""
+
+
+def capacity_for(names: Sized, *, spare: float) -> int:
+    """Returns the rows for some names: unknown, the names, and a share of them more, at least 16."""
+    return 1 + len(names) + max(16, int(spare * len(names)))
 
 
 class Vocabulary(tf.Module):
@@ -83,7 +88,7 @@ class Vocabulary(tf.Module):
             )
             padding = [""] * (self.capacity - len(self))
             names = tf.constant(["", *self.known, *padding], tf.string, shape=(self.capacity,))
-            self._names = tf.Variable(names, trainable=False, name=f"{self.what}_names")
+            self._names = tf.Variable(names, trainable=False, name="names")
 
     def rows(self, names: tf.Tensor) -> tf.Tensor:
         """Returns the row of each id, int32, 0 where it is unknown."""

@@ -5,22 +5,54 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kerasft_recommender.scorers.base import Scorer
+from kerasft_recommender.scorers.dcn import DCN
+from kerasft_recommender.scorers.deepfm import DeepFM
 from kerasft_recommender.scorers.gmf import GMF
 from kerasft_recommender.scorers.mlp import MLP
 from kerasft_recommender.scorers.neumf import NeuMF
 from kerasft_recommender.scorers.sasrec import SASRec
+from kerasft_recommender.scorers.two_tower import TwoTower
+from kerasft_recommender.scorers.wide_deep import WideDeep
 
 if TYPE_CHECKING:
     from kerasft_recommender.catalogue import Catalogue
     from kerasft_recommender.config import NetworkConfig
+    from kerasft_recommender.sides import Sides
 
 SCORERS: dict[str, Any] = {"gmf": GMF, "mlp": MLP, "neumf": NeuMF, "sasrec": SASRec}
+SCORERS |= {"wide_deep": WideDeep, "deepfm": DeepFM, "dcn": DCN, "two_tower": TwoTower}
 
-__all__ = ["GMF", "MLP", "SCORERS", "NeuMF", "SASRec", "Scorer", "make_scorer"]
+__all__ = [
+    "DCN",
+    "GMF",
+    "MLP",
+    "SCORERS",
+    "DeepFM",
+    "NeuMF",
+    "SASRec",
+    "Scorer",
+    "TwoTower",
+    "WideDeep",
+    "make_scorer",
+]
 
 
-def make_scorer(name: str, network: NetworkConfig, catalogue: Catalogue) -> Any:
+def make_scorer(name: str, network: NetworkConfig, catalogue: Catalogue, sides: Sides) -> Any:
     """Returns a scorer by its name in the config."""
+    wanted: tuple[str, ...] = {
+        "two_tower": ("factors", "id_dropout"),
+        "wide_deep": ("width", "hidden", "pairs"),
+        "deepfm": ("width", "hidden"),
+        "dcn": ("width", "hidden", "crosses"),
+    }.get(name, ())
+    if wanted:
+        return SCORERS[name](
+            catalogue=catalogue,
+            sides=sides,
+            deviation=network.deviation,
+            name="scorer",
+            **{setting: getattr(network, setting) for setting in wanted},
+        )
     if name == "sasrec":
         return SASRec(
             catalogue,
