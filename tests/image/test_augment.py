@@ -35,7 +35,7 @@ SETTINGS = [
     {"zoom": 0.3},
     {"brightness": 0.3},
     {"contrast": 0.5},
-    {"rand_augment": 0.5},
+    pytest.param({"rand_augment": 0.5}, marks=pytest.mark.slow, id="rand_augment"),
     {"erase": 1.0},
 ]
 

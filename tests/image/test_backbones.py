@@ -100,6 +100,7 @@ def test_backbones_of_keras_are_known_by_name():
     assert applications.name_of("resnet20") is None
 
 
+@pytest.mark.slow
 def test_a_backbone_of_keras_scales_pixels_as_its_weights_expect():
     backbone = applications.build("mobilenetv2", side=32).model
     plain = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(32, 32, 3))
@@ -109,6 +110,7 @@ def test_a_backbone_of_keras_scales_pixels_as_its_weights_expect():
     np.testing.assert_allclose(backbone(picture), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_backbone_of_keras_trains_with_its_stages_frozen(tiny):
     task = kerasft.create(
         "image", backbone="MobileNetV2", size=32, labels=["a", "b"], network={"pretrained": False}
