@@ -54,3 +54,17 @@ def test_what_has_no_maps_is_refused():
         perceptual(flat)
     with pytest.raises(ConfigError, match="no 'inception' with feature maps; take random:v1, vgg16"):
         perceptual("inception")
+
+
+@pytest.mark.fetched
+def test_vgg16_is_one(pictures):
+    from kerasft.pretrained import cached
+
+    if cached("vgg16") is None:
+        pytest.skip("the vgg16 weights are not cached; run: kerasft fetch vgg16")
+    distance = perceptual("vgg16")
+    assert distance.identity.startswith("vgg16-")
+    found = distance(pictures, pictures * 0.9 + 10.0).numpy()
+    assert (found > 0).all()
+    # Noise is nearer to itself made paler than to other noise.
+    assert (found < distance(pictures, pictures[::-1].copy()).numpy()[0]).all()
