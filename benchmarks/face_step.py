@@ -28,6 +28,7 @@ RATE, BETA, GAMMA = 5e-3, 0.99, 4.0
 WIDTH, LATENT, DEPTH, BASE, MOST = 64, 64, 2, 512, 32
 MIXING, PATH_EVERY, PATH_WEIGHT, PATH_DECAY = 0.9, 4, 2.0, 0.01
 HALF_LIFE = 800.0
+GAME = {"gamma": GAMMA, "path_weight": PATH_WEIGHT, "style_mixing": MIXING}
 
 
 def pictures(side: int) -> np.ndarray:
@@ -37,7 +38,8 @@ def pictures(side: int) -> np.ndarray:
 def face_task(side: int) -> Any:
     import kerasft
 
-    return kerasft.create("face", resolution=side)  # the preset micro is this configuration
+    # The preset micro is the rest of this configuration.
+    return kerasft.create("face", resolution=side, game=GAME)
 
 
 def run_loop(side: int, turns: Turns) -> None:

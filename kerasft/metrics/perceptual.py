@@ -46,10 +46,23 @@ class Perceptual:
             one: float32 `[batch, side, side, 3]`, 0 to 255; what is larger than 256 is averaged down to it.
             other: As many of the same size.
         """
-        total = tf.zeros(tf.shape(one)[0])
-        for a, b in zip(self._unit_maps(one), self._unit_maps(other), strict=True):
-            total += tf.reduce_mean(tf.reduce_sum(tf.square(a - b), axis=3), axis=[1, 2])
-        return total
+        return self.towards(other)(one)
+
+    def towards(self, target: Any) -> Callable[[Any], tf.Tensor]:
+        """Returns the distance from pictures to fixed ones, whose maps are made once.
+
+        Args:
+            target: float32 `[batch, side, side, 3]`, 0 to 255.
+        """
+        fixed = self._unit_maps(target)
+
+        def distance(pictures: Any) -> tf.Tensor:
+            total = tf.zeros(tf.shape(pictures)[0])
+            for a, b in zip(self._unit_maps(pictures), fixed, strict=True):
+                total += tf.reduce_mean(tf.reduce_sum(tf.square(a - b), axis=3), axis=[1, 2])
+            return total
+
+        return distance
 
     def _unit_maps(self, pictures: Any) -> list[Any]:
         factor = max(1, pictures.shape[1] // _LARGEST)

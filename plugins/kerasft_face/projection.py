@@ -174,7 +174,8 @@ class _Search:
         self._generator = task.models["generator"]
         self._synthesis = self._generator.synthesis
         self._target = tf.constant(picture[None], tf.float32)
-        self._distance, self._pixels, self._noise_weight, self._seed = distance, pixels, noise_weight, seed
+        self._distance = distance.towards(self._target)
+        self._pixels, self._noise_weight, self._seed = pixels, noise_weight, seed
         start = np.repeat(mean[None, None], self._generator.styles if each_style else 1, axis=1)
         self._w = keras.Variable(start)
         random = np.random.default_rng(seed)
@@ -201,7 +202,7 @@ class _Search:
             ws = self.styles() + shake * shaking
             whole = self._made(ws, fitted=True)
             made = _shown(whole)
-            loss = self._distance((made + 1.0) * 127.5, self._target)[0]
+            loss = self._distance((made + 1.0) * 127.5)[0]
             loss += self._pixels * tf.reduce_mean(tf.square(made - (self._target / 127.5 - 1.0)))
             penalty = tf.add_n(
                 [tf.zeros([]), *(noise_penalty(noise.value) for noise in self._noise.values())]

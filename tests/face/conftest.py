@@ -12,7 +12,7 @@ import kerasft_face.task  # noqa: F401  registers the task where no entry point 
 TINY = {
     "resolution": 8,
     "network": {"base": 64, "max_channels": 8, "z_dim": 8, "w_dim": 8, "mapping_depth": 1},
-    "game": {"r1_every": 2, "path_every": 2},
+    "game": {"r1_every": 2, "path_every": 2, "path_weight": 2.0},
     "samples": {"count": 0},
     "metrics": {"samples": 8, "path_samples": 5},
     "training": {"batch_size": 4, "epochs": 2},

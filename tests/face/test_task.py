@@ -24,7 +24,7 @@ def trained(tmp_path_factory, discs) -> Any:
     """A task whose average w is no longer zero, in a run folder."""
     from .conftest import TINY
 
-    task = kerasft.create("face", **{**TINY, "game": {"r1_every": 1, "path_every": 1}})
+    task = kerasft.create("face", **{**TINY, "game": {"r1_every": 1, "path_every": 1, "path_weight": 2.0}})
     task.finetune(discs(16, 8), run_dir=tmp_path_factory.mktemp("face") / "run", verbose="quiet")
     return task
 
@@ -44,7 +44,7 @@ def test_with_classes_it_keeps_the_promises_about_data_and_answers(tiny):
 
 
 def test_a_step_has_four_turns_and_two_optimizers(tiny):
-    task = kerasft.create("face", **{**tiny, "game": {}})
+    task = kerasft.create("face", **{**tiny, "game": {"path_weight": 2.0}})
     task.build()
     updates = correct_lazy(task.updates(lambda **settings: keras.optimizers.Adam(0.1, **settings)))
 
@@ -243,7 +243,7 @@ def test_each_signature_is_a_call_of_clients(tiny):
 def test_under_mixed_precision_all_turns_are_finite_and_answers_are_float32(tiny, discs, precision):
     """The highest resolution computes in half precision; losses, colours, w and weights stay in float32."""
     network = {**tiny["network"], "mixed_blocks": 1}
-    game = {"r1_every": 1, "path_every": 1}
+    game = {"r1_every": 1, "path_every": 1, "path_weight": 2.0}
     task = kerasft.create("face", **{**tiny, "network": network, "game": game, "precision": precision})
     history = task.finetune(discs(8, 8), epochs=1, verbose="quiet").history
     assert {"discriminator_loss", "r1_loss", "generator_loss", "path_length_loss"} <= set(history)
