@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
-
 from kerasft.errors import DataError
 from kerasft_recommender.histories import Histories
-from kerasft_recommender.vocabulary import UNKNOWN, Vocabulary, capacity_for
+from kerasft_recommender.vocabulary import Vocabulary, capacity_for
 
 _IDS, _HISTORIES = "ids.json", "histories.npz"
 
@@ -21,15 +19,23 @@ class Catalogue:
         users: The ids of users.
         items: The ids of items.
         histories: Who chose what.
+        usual: Choices of a user in the mean, of the data that the tables were made for.
         new_from: Rows of users from here on came with the last extension.
     """
 
     def __init__(
-        self, *, users: Vocabulary, items: Vocabulary, histories: Histories, new_from: int = 1
+        self,
+        *,
+        users: Vocabulary,
+        items: Vocabulary,
+        histories: Histories,
+        usual: float,
+        new_from: int = 1,
     ) -> None:
         self.users = users
         self.items = items
         self.histories = histories
+        self.usual = usual
         self.new_from = new_from
 
     @classmethod
@@ -72,7 +78,8 @@ class Catalogue:
             user_rows=tables[0].capacity,
             item_rows=tables[1].capacity,
         )
-        return cls(users=tables[0], items=tables[1], histories=histories)
+        usual = len(histories) / len(tables[0].known)
+        return cls(users=tables[0], items=tables[1], histories=histories, usual=usual)
 
     def extend(
         self, users: list[str], items: list[str], *, others: tuple[list[str], list[str]] = ([], [])
@@ -99,6 +106,7 @@ class Catalogue:
         ids = {
             "users": {"known": self.users.known, "capacity": self.users.capacity},
             "items": {"known": self.items.known, "capacity": self.items.capacity},
+            "usual": self.usual,
             "new_from": self.new_from,
         }
         (folder / _IDS).write_text(json.dumps(ids, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -113,8 +121,4 @@ class Catalogue:
             for what in ("users", "items")
         }
         histories = Histories.load(folder / _HISTORIES)
-        return cls(**tables, histories=histories, new_from=ids["new_from"])
-
-    def known_pairs(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Whether both user and item of each pair are known, for rows of each."""
-        return (users != UNKNOWN) & (items != UNKNOWN)
+        return cls(**tables, histories=histories, usual=ids["usual"], new_from=ids["new_from"])

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import tensorflow as tf
 
-_MOST_BITS = 2**31
+_MOST_BITS = 2**31 - 1
 
 
 class Histories(tf.Module):
@@ -144,9 +144,11 @@ class Histories(tf.Module):
             bool `[batch, n]`.
         """
         if self.user_rows * self.item_rows <= _MOST_BITS:
-            place = tf.cast(users, tf.int64)[:, None] * self.item_rows + tf.cast(items, tf.int64)
-            byte = tf.cast(tf.gather(self._table("bits"), place // 8), tf.int32)
-            return tf.bitwise.bitwise_and(byte, tf.bitwise.left_shift(1, tf.cast(place % 8, tf.int32))) > 0
+            place = users[:, None] * self.item_rows + items
+            byte = tf.cast(tf.gather(self._table("bits"), tf.bitwise.right_shift(place, 3)), tf.int32)
+            return (
+                tf.bitwise.bitwise_and(byte, tf.bitwise.left_shift(1, tf.bitwise.bitwise_and(place, 7))) > 0
+            )
         keys = self._table("keys")
         wanted = tf.cast(users, tf.int64)[:, None] * self.item_rows + tf.cast(items, tf.int64)
         flat = tf.reshape(wanted, [-1])

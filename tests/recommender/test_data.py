@@ -12,6 +12,7 @@ from kerasft import DataError, Field
 from kerasft.data import open_source
 from kerasft_recommender import films, histories, ratings
 from kerasft_recommender.catalogue import Catalogue
+from kerasft_recommender.drawing import draw
 from kerasft_recommender.histories import Histories
 from kerasft_recommender.objectives import make_objective
 from kerasft_recommender.splitting import last_of_each
@@ -124,6 +125,26 @@ def test_drawn_items_are_known_and_hardly_ever_chosen():
     assert drawn.max() == 12
     assert (drawn != again).any()
     chosen = catalogue.histories.contains(tf.constant([1, 2, 3, 4]), tf.constant(drawn)).numpy()
-    assert chosen.mean() < 2 * 0.25**3
+    assert chosen.mean() < 1.5 * 0.25**2
     same = [objective.draw(tf.constant([1, 2]), training=False).numpy() for _ in range(2)]
     assert np.array_equal(*same)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_drawn_numbers_are_uniform_and_of_the_seed(jit_compile):
+    drawing = tf.function(lambda seed: draw(60_000, 30, seed=seed), jit_compile=jit_compile, autograph=False)
+    drawn = [
+        drawing(tf.constant([seed, step])).numpy() for seed, step in ((0, 0), (0, 1), (1, 0), (0, 2**31 - 1))
+    ]
+    for numbers in drawn:
+        assert (numbers.min(), numbers.max()) == (0, 29)
+        chi = np.sum((np.bincount(numbers) - 2000.0) ** 2 / 2000.0)
+        assert chi < 70  # of 29 degrees of freedom, exceeded once in 30,000
+        pairs = np.bincount(numbers[:-1] * 30 + numbers[1:], minlength=900) - 60_000 / 900
+        assert np.sum(pairs**2) / (60_000 / 900) < 1100
+    for i, one in enumerate(drawn):
+        assert np.array_equal(
+            one, draw(60_000, 30, seed=tf.constant([(0, 0), (0, 1), (1, 0), (0, 2**31 - 1)][i]))
+        )
+        for other in drawn[:i]:
+            assert abs(np.mean(one == other) - 1 / 30) < 0.004

@@ -88,7 +88,7 @@ class Scorer(keras.layers.Layer):
 
     def regularized(self, features: dict[str, Any]) -> tf.Tensor | None:
         """Returns vectors of the users of a batch `[users, width]` that shall stay short, if any."""
-        return None if self.user_table is None else self.user_table(features["user"])
+        return None if self.user_table is None else self.user(features["user"])
 
     def call(self, users: Any, items: Any) -> tf.Tensor:
         """Returns scores of some items for each user, float32 `[users, n]`, from rows."""

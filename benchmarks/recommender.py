@@ -1,0 +1,192 @@
+"""How well the recommender ranks on MovieLens 1M, what new users get, and how fast a list is made.
+
+    python benchmarks/recommender.py DATA [gmf neumf newcomers lists] [--out FILE.md]
+
+DATA has the files train.tsv.gz and test.tsv.gz of the split of He et al. (2017), "Neural Collaborative
+Filtering": the last choice of each user is ranked among 99 others. CPU seconds include reading the data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import kerasft
+
+SEEDS = (0, 1, 2)
+NEWCOMERS = 1000
+CHOICES = (1, 5, 20, None)
+Lines = list[str]
+
+
+def make(seed: int = 0, **config: Any) -> Any:
+    metrics = {"protocol": "ncf99", **config.pop("metrics", {})}
+    return kerasft.create("recommender", seed=seed, metrics=metrics, **config)
+
+
+def gmf(seed: int = 0, **config: Any) -> Any:
+    training = {"epochs": 40, "batch_size": 252, "learning_rate": 2e-3}
+    return make(seed, scorer="gmf", network={"factors": 192}, training=training, **config)
+
+
+def figures(found: dict[str, float], kind: str = "") -> str:
+    return f"{found[f'hr@10{kind}']:.4f} | {found[f'ndcg@10{kind}']:.4f}"
+
+
+def measure_gmf(data: Path) -> Lines:
+    lines = ["| recommender | HR@10 | NDCG@10 | CPU-s |", "|---|---|---|---|"]
+    all_found = []
+    for seed in SEEDS:
+        began = time.process_time()
+        task = gmf(seed)
+        task.finetune(data / "train.tsv.gz", verbose="quiet")
+        spent = time.process_time() - began
+        found = task.evaluate(data / "test.tsv.gz", verbose="quiet")
+        if seed == SEEDS[0]:
+            lines += [f"| {name} | {figures(found, f'_{name}')} | - |" for name in ("popularity", "ease")]
+        lines.append(f"| gmf, full softmax, 192 factors, seed {seed} | {figures(found)} | {spent:.0f} |")
+        all_found.append(found)
+    mean = {name: statistics.mean(found[name] for found in all_found) for name in ("hr@10", "ndcg@10")}
+    return [*lines, f"| gmf, mean of {len(SEEDS)} seeds (goal 0.718, 0.445, 60) | {figures(mean)} | - |"]
+
+
+def measure_neumf(data: Path) -> Lines:
+    lines = ["| recommender | HR@10 | NDCG@10 | CPU-s |", "|---|---|---|---|"]
+    network = {"factors": 64, "deviation": 0.05}
+    sampled = {"batch_size": 2048, "learning_rate": 1e-3, "steps_per_call": 16}
+    stages: dict[str, dict[str, Any]] = {
+        "gmf": {"training": {"epochs": 20, "batch_size": 252}},
+        "mlp": {"objective": "bce", "penalty": 0.0, "training": {"epochs": 8, **sampled}},
+        "neumf": {
+            "objective": "bce",
+            "penalty": 0.0,
+            "training": {"epochs": 1, **sampled, "learning_rate": 1e-5},
+        },
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        runs = {name: Path(folder) / name for name in stages}
+        for name, config in stages.items():
+            began = time.process_time()
+            start = [runs["gmf"], runs["mlp"]] if name == "neumf" else None
+            task = make(scorer=name, network={**network, "alpha": 0.5}, **config)
+            task.finetune(data / "train.tsv.gz", init_from=start, run_dir=runs[name], verbose="quiet")
+            spent = time.process_time() - began
+            found = task.evaluate(data / "test.tsv.gz", verbose="quiet")
+            goal = " from both (goal 0.700, 0.425)" if start else ""
+            lines.append(f"| {name}{goal} | {figures(found)} | {spent:.0f} |")
+    return lines
+
+
+def columns(path: Path) -> dict[str, list[str]]:
+    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file, delimiter="\t"))
+    return dict(zip(rows[0], map(list, zip(*rows[1:], strict=True)), strict=True))
+
+
+def of_users(rows: dict[str, list[str]], users: set[str], most: int | None = None) -> dict[str, list[str]]:
+    """Returns the rows of some users, at most so many of each, drawn at random."""
+    order = np.random.default_rng(0).permutation(len(rows["user"]))
+    left = dict.fromkeys(users, len(order) if most is None else most)
+    kept = []
+    for at in order.tolist():
+        if left.get(rows["user"][at], 0):
+            left[rows["user"][at]] -= 1
+            kept.append(at)
+    return {name: [values[at] for at in sorted(kept)] for name, values in rows.items()}
+
+
+def measure_newcomers(data: Path) -> Lines:
+    train, test = columns(data / "train.tsv.gz"), columns(data / "test.tsv.gz")
+    names = list(dict.fromkeys(train["user"]))
+    new = set(np.random.default_rng(0).choice(names, NEWCOMERS, replace=False).tolist())
+    old = set(names) - new
+    test["negatives99"] = [row.split() for row in test["negatives99"]]  # type: ignore[misc]
+    lines = [
+        "| choices of a new user | HR@10 new | HR@10 old | goal new | CPU-s | old users moved |",
+        "|---|---|---|---|---|---|",
+    ]
+    goals = {1: 0.481, 5: 0.618, 20: 0.669, None: 0.713}
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "old"
+        gmf(spare=0.3).finetune(of_users(train, old), run_dir=run, verbose="quiet")
+        for most in CHOICES:
+            task = kerasft.load(run)
+            known = len(task.catalogue.users)
+            before = task.scorer.user_table.table.numpy()[:known]
+            began = time.process_time()
+            task.finetune(
+                of_users(train, new, most), freeze="items", epochs=25, learning_rate=0.03, verbose="quiet"
+            )
+            spent = time.process_time() - began
+            moved = int((task.scorer.user_table.table.numpy()[:known] != before).any(1).sum())
+            found = {
+                which: task.evaluate(of_users(test, users), verbose="quiet")["hr@10"]
+                for which, users in (("new", new), ("old", old))
+            }
+            lines.append(
+                f"| {most or 'all'} | {found['new']:.3f} | {found['old']:.3f} | {goals[most]:.3f} | "
+                f"{spent:.1f} | {moved} |"
+            )
+    return lines
+
+
+def measure_lists(data: Path) -> Lines:
+    task = gmf()
+    task.finetune(data / "train.tsv.gz", epochs=1, verbose="quiet")
+    with tempfile.TemporaryDirectory() as folder:
+        from kerasft.export.runtime import Model
+
+        path = task.export(Path(folder) / "films", verify=False).path
+        model = Model(path)
+        request = {
+            "user_id": np.array([b"17"], object),
+            "k": np.array([10]),
+            "exclude_seen": np.array([True]),
+        }
+        times = []
+        for _ in range(1000):
+            began = time.perf_counter()
+            model.call("serving_default", request)
+            times.append(1e3 * (time.perf_counter() - began))
+    p50, p99 = np.percentile(times[100:], [50, 99])
+    return [
+        "| ten of 3,706 items for one user, in process, seen ones left out | ms |",
+        "|---|---|",
+        f"| p50 (goal 1) | {p50:.2f} |",
+        f"| p99 | {p99:.2f} |",
+    ]
+
+
+PARTS: dict[str, Callable[[Path], Lines]] = {
+    "gmf": measure_gmf,
+    "neumf": measure_neumf,
+    "newcomers": measure_newcomers,
+    "lists": measure_lists,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all by default")
+    parser.add_argument("--out", type=Path, help="append the tables to this file")
+    options = parser.parse_args()
+    for part in options.parts or PARTS:
+        text = "\n".join(["", *PARTS[part](options.data), ""])
+        print(text, flush=True)
+        if options.out:
+            with options.out.open("a", encoding="utf-8") as file:
+                file.write(text)
+
+
+if __name__ == "__main__":
+    main()
