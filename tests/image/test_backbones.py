@@ -156,6 +156,7 @@ def test_what_keras_cannot_build_or_download_is_one_sentence(monkeypatch):
         backbone.load()
 
 
+@pytest.mark.slow
 def test_a_preset_of_keras_hub(tmp_path, tiny):
     keras_hub = pytest.importorskip("keras_hub")
     models = keras_hub.models
