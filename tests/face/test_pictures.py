@@ -306,3 +306,14 @@ def test_a_task_without_styles_is_refused(trained, tmp_path, command):
     assert "has no styles, since it is no StyleGAN2" in command(
         "mix", tmp_path / "run", "--rows", 1, "--columns", 2, code=2
     )
+
+
+def test_a_dcgan_has_no_styles_and_says_so():
+    network = {"base": 64, "max_channels": 8, "z_dim": 4}
+    task = kerasft.create("face", architecture="dcgan", resolution=16, network=network)
+    task.build()
+    for call in (lambda: face_styles(task, [1]), lambda: found_directions(task), lambda: middle(task)):
+        with pytest.raises(
+            ConfigError, match="the task face has no styles, since it is no StyleGAN2: take a run"
+        ):
+            call()
