@@ -38,7 +38,6 @@ TITLES = {
     "minilm": "MiniLM text export (a string in)",
     "image": "Image model (224x224x3 float32 in `tensor_content`, 602 kB)",
 }
-SERVER_CORE, CLIENT_CORE = {0}, {1}
 
 
 def export_models(place: Path) -> None:
@@ -146,11 +145,13 @@ def contenders(options: argparse.Namespace) -> dict[str, Contender]:
     return found
 
 
-def measure(contender: Contender, models: Path, seconds: float, log: Path) -> dict[tuple[str, int], Load]:
+def measure(
+    contender: Contender, models: Path, seconds: float, core: int, log: Path
+) -> dict[tuple[str, int], Load]:
     """Starts a server, asks it for every model by every number of clients, and stops it."""
     (port,) = free_ports(1)
     address, loads = f"127.0.0.1:{port}", {}
-    server = ServerUnderLoad(contender.command(models, port), log=log, cores=SERVER_CORE)
+    server = ServerUnderLoad(contender.command(models, port), log=log, cores={core})
     try:
         for model, requests in contender.requests.items():
             server.wait(address, contender.method, requests[0])
@@ -201,10 +202,10 @@ def call_in_process(models: Path, seconds: float) -> dict[str, dict[tuple[str, i
     return loads
 
 
-def call_in_a_process(models: Path, seconds: float) -> dict[str, dict[tuple[str, int], Load]]:
+def call_in_a_process(models: Path, seconds: float, core: int) -> dict[str, dict[tuple[str, int], Load]]:
     """Runs `call_in_process` on the servers' core, in a process of its own."""
     command = [sys.executable, __file__, "--in-process", str(models), "--seconds", str(seconds)]
-    output = subprocess.run(["taskset", "-c", "0", *command], stdout=subprocess.PIPE, check=True).stdout
+    output = subprocess.run(["taskset", "-c", str(core), *command], stdout=subprocess.PIPE, check=True).stdout
     return {
         kind: {(model, clients): Load(*load) for model, clients, load in cells}
         for kind, cells in json.loads(output.splitlines()[-1]).items()
@@ -268,7 +269,7 @@ def goals(results: Results) -> list[str]:
 
 
 def run(options: argparse.Namespace) -> list[str]:
-    os.sched_setaffinity(0, CLIENT_CORE)
+    os.sched_setaffinity(0, {options.client_core})
     results: Results = {}
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
@@ -277,9 +278,13 @@ def run(options: argparse.Namespace) -> list[str]:
         servers = contenders(options)
         for turn in range(options.rounds):
             for name, contender in servers.items():
-                _gather(results, name, measure(contender, models, options.seconds, place / f"{name}.log"))
+                _gather(
+                    results,
+                    name,
+                    measure(contender, models, options.seconds, options.server_core, place / f"{name}.log"),
+                )
                 print(f"round {turn + 1}: {name}", file=sys.stderr)
-            for name, loads in call_in_a_process(models, options.seconds).items():
+            for name, loads in call_in_a_process(models, options.seconds, options.server_core).items():
                 _gather(results, name, loads)
     return tables(results, options)
 
@@ -301,6 +306,8 @@ def main() -> None:
     parser.add_argument("--ray-python")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
+    parser.add_argument("--server-core", type=int, default=0)
+    parser.add_argument("--client-core", type=int, default=1)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--export", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--in-process", type=Path, help=argparse.SUPPRESS)
