@@ -169,14 +169,23 @@ class Sides:
                 table = tables[config.side]
                 values, where = table.values[config.name], table.source.where
             features[config.name] = Feature.learn(config, values, where, spare)
-        sides = cls._blank(configs, features, users=users.capacity, items=items.capacity)
+        sides = cls.blank(configs, features, users=users.capacity, items=items.capacity)
         sides.fill(tables, users=users, items=items)
         return sides
 
     @classmethod
-    def _blank(
+    def blank(
         cls, configs: Sequence[FeatureConfig], features: dict[str, Feature], *, users: int, items: int
     ) -> Sides:
+        """Makes one of which no row is filled yet.
+
+        Args:
+            configs: What the user said of the features.
+            features: What was learned of each, by name.
+            users: Rows of users.
+            items: Rows of items.
+        """
+
         def side(name: str, rows: int) -> Side:
             return Side([features[config.name] for config in configs if config.side == name], rows=rows)
 
@@ -230,10 +239,10 @@ class Sides:
     ) -> Sides:
         """Reads what `save` wrote."""
         if not configs:
-            return cls._blank(configs, {}, users=users.capacity, items=items.capacity)
+            return cls.blank(configs, {}, users=users.capacity, items=items.capacity)
         learned = json.loads((folder / _FEATURES).read_text(encoding="utf-8"))
         features = {config.name: Feature.from_json(config, learned[config.name]) for config in configs}
-        sides = cls._blank(configs, features, users=users.capacity, items=items.capacity)
+        sides = cls.blank(configs, features, users=users.capacity, items=items.capacity)
         with np.load(folder / _ARRAYS, allow_pickle=False) as file:
             for side in (sides.user, sides.item):
                 side.arrays.update({name: file[name] for name in side.arrays})

@@ -22,6 +22,17 @@ class DCN(Featured):
     Args:
         crosses: How many cross layers.
         **arguments: Of `Featured`.
+
+    Example:
+        >>> from kerasft_recommender.catalogue import Catalogue
+        >>> from kerasft_recommender.sides import Sides
+        >>> catalogue = Catalogue.learn(["ann", "bob", "ann"], ["tea", "tea", "milk"], spare=0.1)
+        >>> sides = Sides.blank([], {}, users=catalogue.users.capacity, items=catalogue.items.capacity)
+        >>> scorer = DCN(
+        ...     catalogue=catalogue, sides=sides, width=4, hidden=(8,), deviation=0.1, crosses=2
+        ... )
+        >>> scorer(tf.constant([1, 2]), tf.constant([[2, 1, 1], [2, 2, 1]])).shape
+        TensorShape([2, 3])
     """
 
     def __init__(self, *, crosses: int, **arguments: Any) -> None:

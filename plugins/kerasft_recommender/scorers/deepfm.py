@@ -15,6 +15,15 @@ class DeepFM(Featured):
     The sum over pairs is half of the squared sum less the sum of squares, and the sum is one of the user's
     and one of the item's; so all items cost one product of matrices. Source: Guo et al., 2017, "DeepFM: A
     Factorization-Machine based Neural Network for CTR Prediction", equations 1 to 4.
+
+    Example:
+        >>> from kerasft_recommender.catalogue import Catalogue
+        >>> from kerasft_recommender.sides import Sides
+        >>> catalogue = Catalogue.learn(["ann", "bob", "ann"], ["tea", "tea", "milk"], spare=0.1)
+        >>> sides = Sides.blank([], {}, users=catalogue.users.capacity, items=catalogue.items.capacity)
+        >>> scorer = DeepFM(catalogue=catalogue, sides=sides, width=4, hidden=(8,), deviation=0.1)
+        >>> scorer(tf.constant([1, 2]), tf.constant([[2, 1, 1], [2, 2, 1]])).shape
+        TensorShape([2, 3])
     """
 
     def combine(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:

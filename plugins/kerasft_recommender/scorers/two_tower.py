@@ -30,6 +30,15 @@ class TwoTower(Scorer):
         factors: Length of a vector.
         id_dropout: How often the id's vector is left out in training, on a side that has features.
         deviation: Standard deviation of vectors at the start.
+
+    Example:
+        >>> catalogue = Catalogue.learn(["ann", "bob", "ann"], ["tea", "tea", "milk"], spare=0.1)
+        >>> sides = Sides.blank([], {}, users=catalogue.users.capacity, items=catalogue.items.capacity)
+        >>> scorer = TwoTower(
+        ...     catalogue=catalogue, sides=sides, factors=4, id_dropout=0.3, deviation=0.1
+        ... )
+        >>> scorer(tf.constant([1, 2]), tf.constant([[2, 1, 1], [2, 2, 1]])).shape
+        TensorShape([2, 3])
     """
 
     user_table: Table

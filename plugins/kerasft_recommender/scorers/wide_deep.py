@@ -23,6 +23,17 @@ class WideDeep(Featured):
     Args:
         pairs: Largest number of pairs of two features that get weights; beyond it they get none.
         **arguments: Of `Featured`.
+
+    Example:
+        >>> from kerasft_recommender.catalogue import Catalogue
+        >>> from kerasft_recommender.sides import Sides
+        >>> catalogue = Catalogue.learn(["ann", "bob", "ann"], ["tea", "tea", "milk"], spare=0.1)
+        >>> sides = Sides.blank([], {}, users=catalogue.users.capacity, items=catalogue.items.capacity)
+        >>> scorer = WideDeep(
+        ...     catalogue=catalogue, sides=sides, width=4, hidden=(8,), deviation=0.1, pairs=100
+        ... )
+        >>> scorer(tf.constant([1, 2]), tf.constant([[2, 1, 1], [2, 2, 1]])).shape
+        TensorShape([2, 3])
     """
 
     def __init__(self, *, pairs: int, **arguments: Any) -> None:
