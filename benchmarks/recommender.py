@@ -61,15 +61,20 @@ def measure_gmf(data: Path) -> Lines:
 
 def measure_neumf(data: Path) -> Lines:
     lines = ["| recommender | HR@10 | NDCG@10 | CPU-s |", "|---|---|---|---|"]
-    network = {"factors": 64, "deviation": 0.05}
     sampled = {"batch_size": 2048, "learning_rate": 1e-3, "steps_per_call": 16}
+    users = {"batch_size": 252, "learning_rate": 2e-3}
     stages: dict[str, dict[str, Any]] = {
-        "gmf": {"training": {"epochs": 20, "batch_size": 252}},
-        "mlp": {"objective": "bce", "penalty": 0.0, "training": {"epochs": 8, **sampled}},
-        "neumf": {
+        "gmf": {"training": {"epochs": 40, **users}},
+        "mlp": {
             "objective": "bce",
             "penalty": 0.0,
-            "training": {"epochs": 1, **sampled, "learning_rate": 1e-5},
+            "network": {"deviation": 0.05},
+            "training": {"epochs": 8, **sampled},
+        },
+        "neumf": {
+            "objective": "full_softmax",
+            "network": {"alpha": 0.8},
+            "training": {"epochs": 2, **users, "learning_rate": 5e-4},
         },
     }
     with tempfile.TemporaryDirectory() as folder:
@@ -77,7 +82,7 @@ def measure_neumf(data: Path) -> Lines:
         for name, config in stages.items():
             began = time.process_time()
             start = [runs["gmf"], runs["mlp"]] if name == "neumf" else None
-            task = make(scorer=name, network={**network, "alpha": 0.5}, **config)
+            task = make(scorer=name, **config)
             task.finetune(data / "train.tsv.gz", init_from=start, run_dir=runs[name], verbose="quiet")
             spent = time.process_time() - began
             found = task.evaluate(data / "test.tsv.gz", verbose="quiet")

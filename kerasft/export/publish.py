@@ -150,7 +150,8 @@ def remove_leftovers(target: Path) -> list[Path]:
         with contextlib.suppress(OSError):
             descriptor = os.open(folder, os.O_RDONLY)
             try:
-                if _try_lock(descriptor):
+                # Its writer may have renamed what was opened here, and another begun under the same name.
+                if _try_lock(descriptor) and os.path.samestat(os.fstat(descriptor), os.stat(folder)):
                     shutil.rmtree(folder, ignore_errors=True)
                     removed.append(folder)
             finally:

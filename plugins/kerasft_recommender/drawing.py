@@ -22,7 +22,7 @@ def draw(count: tf.Tensor, below: int, *, seed: tf.Tensor) -> tf.Tensor:
         int32 `[count]`.
 
     Example:
-        >>> draw(tf.constant(1000), 6, seed=tf.constant([1, 2])).numpy().max()
+        >>> int(draw(tf.constant(1000), 6, seed=tf.constant([1, 2])).numpy().max())
         5
     """
     first, second = tf.unstack(tf.bitcast(tf.cast(seed, tf.int32), tf.uint32))

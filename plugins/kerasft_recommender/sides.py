@@ -20,7 +20,7 @@ from kerasft_recommender.vocabulary import Vocabulary
 _FEATURES, _ARRAYS = "features.json", "features.npz"
 _IDS: dict[str, tuple[str, ...]] = {
     "user": ("user", "userId", "userid", "uid", "customer_id"),
-    "item": ("item", "itemId", "itemid", "iid", "movieId"),
+    "item": ("item", "itemId", "itemid", "iid", "movieId", "positive"),
 }
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from kerasft.errors import ExportError
+from kerasft.export import publish as publish_module
 from kerasft.export.layout import versions
 from kerasft.export.publish import publishing, remove_leftovers
 
@@ -215,6 +216,26 @@ def test_one_explicit_version_goes_to_one_of_three_rivals(tmp_path: Path, attemp
     all_at_once(3, work)
     assert sum("exists" in result for result in results) == 2, results
     assert [path.name for path in tmp_path.iterdir()] == ["5"]
+
+
+def test_a_writer_that_took_over_the_name_of_another_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with publishing(tmp_path, 1) as first:
+        hidden = first.folder
+    hidden.mkdir()
+    real = publish_module._try_lock
+
+    def between(descriptor: int) -> bool:
+        if not (tmp_path / "2").exists():
+            hidden.rename(tmp_path / "2")
+            hidden.mkdir()
+            (hidden / "weights").touch()
+        return real(descriptor)
+
+    monkeypatch.setattr(publish_module, "_try_lock", between)
+    assert publish_module.remove_leftovers(tmp_path) == []
+    assert (hidden / "weights").exists()
 
 
 def test_a_target_that_is_a_file_is_an_error(tmp_path: Path) -> None:

@@ -272,7 +272,7 @@ def test_new_items_need_their_features_alone(tmp_path):
 @pytest.mark.parametrize("scorer", ["wide_deep", "deepfm", "dcn"])
 def test_features_are_ranked_by(scorer):
     task = make(
-        scorer=scorer, features=[TASTE], network={"width": 8, "hidden": (16,)}, training={"epochs": 15}
+        scorer=scorer, features=[TASTE], network={"width": 8, "hidden": (16,)}, training={"epochs": 25}
     )
     history = task.finetune(
         {"interactions": choices(), "items": tastes(ITEMS)}, validation_data=0.1, verbose="quiet"
