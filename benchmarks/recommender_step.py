@@ -96,7 +96,7 @@ def run_fit(turns: Turns) -> None:
     output = layers.Dense(1)(layers.Concatenate()([product, hidden]))
     model = keras.Model([user, item], output)
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(RATE), loss, jit_compile=False)
+    model.compile(keras.optimizers.Adam(RATE), loss)
     users, items = choices()
     pairs = drawn(users, items)
     flat = [np.repeat(users, 1 + NEGATIVES), pairs.reshape(-1)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -87,7 +88,11 @@ class Predictor:
         on_error: Literal["raise", "skip"],
         reporter: Reporter,
     ) -> dict[str, np.ndarray]:
-        """Answers data in parts; see `Task.predict`."""
+        """Answers data in parts; see `Task.predict`.
+
+        Raises:
+            DataError: a row is bad, or the graph refuses a value.
+        """
         if self._is_one_column(data):
             data = {self._needed[0]: list(data)}
         source = open_source(
@@ -113,7 +118,11 @@ class Predictor:
                     if name not in inputs:
                         raise DataError(f"{source.name} has no column for {name!r}, which predict() needs.")
                 raw = raw_tensors(inputs, self._fields)
-                outputs = self._function(**{name: self._fitted(name, raw[name]) for name in raw})
+                fitted = {name: self._fitted(name, raw[name]) for name in raw}
+                try:
+                    outputs = self._function(**fitted)
+                except tf.errors.InvalidArgumentError as error:
+                    raise DataError(f"{source.name}: {_reason(error)}.") from error
                 answers.append({name: tensor.numpy() for name, tensor in outputs.items()})
                 bar.update(end)
         return {name: self._join(name, [answer[name] for answer in answers]) for name in answers[0]}
@@ -148,3 +157,10 @@ class Predictor:
         return np.concatenate(
             [parts[0][:1], *(part[1:] + offset for part, offset in zip(parts, offsets, strict=True))]
         )
+
+
+def _reason(error: tf.errors.OpError) -> str:
+    """Returns what an assertion of a graph says, or the first line of another error, without its node."""
+    line = re.sub(r"^(\{\{.*?\}\} ?)+", "", error.message.partition("\n")[0])
+    said = re.fullmatch(r"assertion failed: (.*)", line)
+    return re.sub(r"[\[\]]", "", said[1]).strip() if said else line.rstrip(".")

@@ -142,7 +142,8 @@ class Task:
         """Turns rows, for training and evaluation, into those that are preprocessed; the default leaves them.
 
         Override it where an example is not a row of the data but several, such as all that one user chose.
-        The fields of the source that it returns are what `preprocess` and `targets` get.
+        The fields of the source that it returns are what `preprocess` and `targets` get; its `notes` are
+        said.
 
         Args:
             source: Rows with the task's `fields`.
@@ -576,7 +577,7 @@ class Task:
         )
         for note in filter(None, (*source.notes, self.measure_note())):
             reporter.say(note)
-        source = self.arrange(source, training=False)
+        source = self.arranged(source, training=False, reporter=reporter)
         with reporter.bar("encoding", total=len(source)) as bar:
             examples = Examples(task=self, source=source, targets=True, progress=bar.update)
         self.evaluation_metrics = self.metrics()
@@ -658,6 +659,14 @@ class Task:
         return export_task(self, Path(target), version=version, verify=verify, batching=batching)
 
     # --------------------------------------------------------------------------------------- Beyond the verbs
+
+    def arranged(self, source: Source, *, training: bool, reporter: Reporter) -> Source:
+        """Returns what `arrange` makes of rows, and says what it notes about them."""
+        result = self.arrange(source, training=training)
+        for note in result.notes:
+            if note not in source.notes:
+                reporter.say(note)
+        return result
 
     def own_data(self, split: Literal["train", "test"]) -> Any:
         """Returns what `default_data` gives.

@@ -188,7 +188,8 @@ def _encode(
     sample_weight: str | None,
     reporter: Reporter,
 ) -> tuple[Examples, Examples | None]:
-    config, source = task.config.training, task.arrange(source, training=True)
+    config = task.config.training
+    source = task.arranged(source, training=True, reporter=reporter)
     with reporter.bar("encoding", total=len(source)) as bar:
         examples = Examples(
             task=task,
@@ -202,7 +203,7 @@ def _encode(
         return examples, None
     return examples, Examples(
         task=task,
-        source=task.arrange(validation, training=False),
+        source=task.arranged(validation, training=False, reporter=reporter),
         targets=True,
         memory_limit=config.cache_memory_mb << 20,
     )

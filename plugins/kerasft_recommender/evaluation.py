@@ -77,8 +77,8 @@ def measure(
         progress: Called with how many of the examples are done.
 
     Returns:
-        The scores of `kerasft.metrics.ranking_scores` and, of full rankings, `variety_scores`; then "hr",
-        "ndcg" and "recall" of each baseline, with its name at the end.
+        The scores of `kerasft.metrics.ranking_scores` and, of full rankings, `variety_scores`; then "hr" and
+        "ndcg" of each baseline, with its name at the end.
     """
     choices, catalogue, config = held_out(examples), task.catalogue, task.config.metrics
     score = tf.function(task.every_score, autograph=False, input_signature=[tf.TensorSpec([None], tf.int32)])

@@ -236,6 +236,7 @@ class Recommender(kerasft.Task):
     def arrange(self, source: Source, *, training: bool) -> Source:
         if not training:
             self._no_side_tables()
+            source = source if self.objective_is_pointwise else self._rankable(source)
         if training and self._only_new_users:
             source = self._of_new_users(source)
         if self.config.metrics.protocol == "ncf99" and "negatives" in source.columns:
@@ -251,7 +252,29 @@ class Recommender(kerasft.Task):
             length = self.config.network.length
             rows = [(user, part) for user, chosen in rows for part in windows(chosen, length + 1)]
         grouped = {"user_id": [user for user, _ in rows], "items": [chosen for _, chosen in rows]}
-        return open_source(grouped, fields=_GROUPED)
+        arranged = open_source(grouped, fields=_GROUPED)
+        arranged.notes = source.notes
+        return arranged
+
+    def _rankable(self, source: Source) -> Source:
+        users, items = self.catalogue.users, self.catalogue.items
+        known = users.numbers(source.iterate("user_id")) != UNKNOWN
+        known &= items.numbers(source.iterate("item_id")) != UNKNOWN
+        left_out = int((~known).sum())
+        if not left_out:
+            return source
+        if not known.any():
+            raise DataError(
+                f"{source.name} has no choice of which training saw both the user and the item: nothing can "
+                "be ranked"
+            )
+        kept = source.subset(np.flatnonzero(known))
+        kept.notes = (
+            *source.notes,
+            f"{source.name}: {left_out} of {len(source)} choices are left out, as training did not see their "
+            "user or item",
+        )
+        return kept
 
     @property
     def _only_new_users(self) -> bool:

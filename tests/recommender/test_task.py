@@ -60,7 +60,7 @@ def test_each_row_has_as_many_as_it_asks_for(trained):
     assert [len(ids(answer, row)) for row in range(3)] == [1, 3, 4 * PER_TASTE]
     assert ids(answer, 1) == ids(answer, 2)[:3]
     assert answer["scores"][0, 1:].tolist() == [0.0] * (4 * PER_TASTE - 1)
-    with pytest.raises(Exception, match="k must be at least 1"):
+    with pytest.raises(DataError, match=r"^the arrays: k must be at least 1, but is 0\.$"):
         asked(trained, user_id=["u0"], k=[0])
 
 
@@ -217,7 +217,7 @@ def test_bad_data_is_named(data, message):
 
 
 def test_strangers_alone_cannot_be_ranked(trained):
-    with pytest.raises(DataError, match="None of the data has both a user and an item that training saw"):
+    with pytest.raises(DataError, match="no choice of which training saw both the user and the item"):
         trained.evaluate({"user_id": ["x"], "item_id": ["y"]}, verbose="quiet")
 
 
@@ -273,3 +273,13 @@ def test_a_sequence_model_knows_what_comes_next():
     assert all(np.array_equal(old, new) for old, new in zip(before, task.model.weights, strict=True))
     with pytest.raises(ConfigError, match="new users need no training"):
         task.freeze("items")
+
+
+def test_choices_that_cannot_be_ranked_are_counted(trained, capsys):
+    data = {"user_id": ["u0", "u1", "new", "u2"], "item_id": ["i0-0", "i1-1", "i0-0", "new"]}
+    found = trained.evaluate(data, verbose="line")
+    assert (
+        "2 of 4 choices are left out, as training did not see their user or item" in capsys.readouterr().err
+    )
+    known = {name: values[:2] for name, values in data.items()}
+    assert found == trained.evaluate(known, verbose="quiet")

@@ -17,22 +17,31 @@ class Scorer(keras.layers.Layer):
     Attributes:
         groups: Layers by layer group, input to head.
         user_table: A row for each user; None where users are made of something else.
+        item_table: A row for each item.
     """
 
     user_table: Table | None = None
+    item_table: Table
     groups: dict[str, list[keras.layers.Layer]]
 
     @abstractmethod
     def user(self, rows: Any) -> tf.Tensor:
         """Returns the vectors of users: float32 `[users, width]` for rows int32 `[users]`."""
 
-    @abstractmethod
     def item(self, rows: Any) -> tf.Tensor:
-        """Returns the vectors of items: float32 `[..., width]` for rows int32 `[...]`."""
+        """Returns the vectors of items, the rows of the table by default.
 
-    @abstractmethod
+        Args:
+            rows: int32 `[...]`.
+
+        Returns:
+            float32 `[..., width]`.
+        """
+        return self.item_table(rows)
+
     def items(self) -> tf.Tensor:
-        """Returns the vectors of all items: float32 `[rows, width]`."""
+        """Returns the vectors of all items, the table by default: float32 `[rows, width]`."""
+        return tf.convert_to_tensor(self.item_table.table.value)
 
     def directions(self, *, stop: int) -> tf.Tensor:
         """Returns by what the first `stop` items are alike, `[stop, width]` of length 1: no biases."""

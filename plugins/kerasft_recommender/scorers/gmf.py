@@ -52,12 +52,6 @@ class GMF(Scorer):
     def user(self, rows: Any) -> tf.Tensor:
         return self.importance(self.user_table(rows))
 
-    def item(self, rows: Any) -> tf.Tensor:
-        return self.item_table(rows)
-
-    def items(self) -> tf.Tensor:
-        return tf.convert_to_tensor(self.item_table.table.value)
-
     def directions(self, *, stop: int) -> tf.Tensor:
         return tf.math.l2_normalize(self.items()[:stop, :-1], -1)
 

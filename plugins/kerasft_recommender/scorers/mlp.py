@@ -85,11 +85,5 @@ class MLP(Scorer):
     def user(self, rows: Any) -> tf.Tensor:
         return self.user_table(rows)
 
-    def item(self, rows: Any) -> tf.Tensor:
-        return self.item_table(rows)
-
-    def items(self) -> tf.Tensor:
-        return tf.convert_to_tensor(self.item_table.table.value)
-
     def pairs(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
         return self.head(self.tower(users, items))[..., 0]

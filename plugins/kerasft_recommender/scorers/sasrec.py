@@ -70,12 +70,6 @@ class SASRec(Scorer):
         encoded = tf.concat([tf.zeros_like(self.item_table(lengths))[:, None], encoded], 1)
         return tf.gather(encoded, lengths, batch_dims=1)
 
-    def item(self, rows: Any) -> tf.Tensor:
-        return self.item_table(rows)
-
-    def items(self) -> tf.Tensor:
-        return tf.convert_to_tensor(self.item_table.table.value)
-
     def pairs(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(users[:, None] * items, -1)
 
