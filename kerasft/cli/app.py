@@ -5,12 +5,14 @@ from __future__ import annotations
 import typer
 
 from kerasft.cli import deploying, remote, serving, shipping, tasks, training, using, weights
+from kerasft.cli.plugged import CONTEXT, Commands
 
 app = typer.Typer(
+    cls=Commands,
     help="Fine-tune any Keras model and serve it with TensorFlow Serving.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=CONTEXT,
 )
 
 

@@ -39,7 +39,7 @@ def test_every_command_and_snippet_runs(page, folder, port):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_only_known_kinds_of_blocks(page):
-    assert {kind for kind, _ in blocks(page)} <= {"sh", "python", "yaml", "text"}
+    assert {kind for kind, _ in blocks(page)} <= {"sh", "python", "yaml", "toml", "text"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
