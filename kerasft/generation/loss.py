@@ -25,8 +25,8 @@ def token_losses(logits: Any, tokens: Any) -> tuple[tf.Tensor, tf.Tensor]:
         ([[1.0, 0.0]], [[1.0, 0.0]])
     """
     counts = tf.cast(tokens != PAD, tf.float32)
-    each = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=tokens, logits=tf.cast(logits, tf.float32))
-    return each * counts, counts
+    losses, _ = _cross_entropy(*_flat(logits, tokens))
+    return tf.reshape(losses, tf.shape(tokens)) * counts, counts
 
 
 def smoothed_losses(logits: Any, tokens: Any, *, smoothing: float) -> tf.Tensor:
@@ -45,16 +45,24 @@ def smoothed_losses(logits: Any, tokens: Any, *, smoothing: float) -> tf.Tensor:
     losses, counts = token_losses(logits, tokens)
     if not smoothing:
         return losses
-    vocabulary = tf.shape(logits)[-1]
-    flat = tf.reshape(tf.cast(logits, tf.float32), [-1, vocabulary])
-    smoothed = _smoothed(flat, tf.reshape(tokens, [-1]), tf.constant(smoothing))
+    smoothed = _smoothed(*_flat(logits, tokens), tf.constant(smoothing))
     return tf.reshape(smoothed, tf.shape(tokens)) * counts
+
+
+def _flat(logits: Any, tokens: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    flat = tf.reshape(tf.cast(logits, tf.float32), [-1, logits.shape[-1] or tf.shape(logits)[-1]])
+    return flat, tf.reshape(tokens, [-1])
+
+
+def _cross_entropy(logits: Any, tokens: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    # One operation on one shape wherever it is needed, so that a graph computes it once for loss and metrics.
+    return tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=logits, labels=tokens)
 
 
 @tf.custom_gradient
 def _smoothed(logits: Any, tokens: Any, smoothing: Any) -> Any:
     # By hand, because a pass over all logits takes long and the gradient of each term would be one more.
-    losses, slopes = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=logits, labels=tokens)
+    losses, slopes = _cross_entropy(logits, tokens)
     # The mean of all log-likelihoods is that of the token plus how far its logit is from the mean one.
     excess = tf.gather(logits, tokens, batch_dims=1) - tf.reduce_mean(logits, axis=-1)
 
