@@ -18,11 +18,12 @@ from kerasft.errors import ConfigError, DataError
 from kerasft.training import Augmentation, Batch, Update
 from kerasft.training.checkpoint import write_atomically
 from kerasft.training.examples import raw_tensors
+from kerasft.vision import resize
 from kerasft_image.augment import augmentation
 from kerasft_image.backbones import Backbone, architecture, build_backbone
 from kerasft_image.config import ImageConfig
 from kerasft_image.data import DIGITS, encode, open_data
-from kerasft_image.decoding import decode, resize
+from kerasft_image.decoding import decode
 from kerasft_image.drawn import shapes
 from kerasft_image.explain import Explanations
 from kerasft_image.kinds import KINDS, Kind, Recognition

@@ -11,8 +11,9 @@ import tensorflow as tf
 from PIL import Image
 
 from kerasft.data.pictures import open_picture
+from kerasft.vision import resize
 from kerasft_image.data import graph_readable
-from kerasft_image.decoding import decode, orientation, resize
+from kerasft_image.decoding import decode, orientation
 
 from .conftest import encoded
 

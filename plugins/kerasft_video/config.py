@@ -1,0 +1,219 @@
+"""The settings of the video task."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pydantic
+
+from kerasft.config import Config, TaskConfig, TrainingConfig
+
+Model = Literal["r2plus1d", "c3d", "i3d", "cnn_lstm", "skeleton"]
+
+SCRATCH = ("r2plus1d", "c3d", "skeleton")
+"""Models that start from random weights."""
+
+BACKBONES = ("i3d", "cnn_lstm")
+"""Models that are made from a backbone of pictures."""
+
+_SMALL, _USUAL = 32, 224
+_FROM_SCRATCH: dict[str, dict[str, Any]] = {"training": {"learning_rate": 3e-3, "epochs": 12}}
+_PRETRAINED: dict[str, dict[str, Any]] = {"training": {"learning_rate": 1e-3, "epochs": 20}}
+
+_SERVES: dict[str, tuple[str, ...]] = {
+    "size": ("r2plus1d", "c3d", *BACKBONES),
+    "fit": ("r2plus1d", "c3d", *BACKBONES),
+    "network.backbone": BACKBONES,
+    "network.pretrained": BACKBONES,
+    "network.recurrent": ("cnn_lstm",),
+    "network.units": ("cnn_lstm",),
+    "network.filters": SCRATCH,
+    "sampling.mode": ("r2plus1d", "c3d", *BACKBONES),
+    "sampling.step": ("r2plus1d", "c3d", *BACKBONES),
+    "sampling.burst": ("r2plus1d", "c3d", *BACKBONES),
+}
+"""Settings that do something for some models only."""
+
+
+class SamplingConfig(Config):
+    """Which frames of a video the model looks at."""
+
+    frames: int = pydantic.Field(default=8, ge=1, description="Frames of a clip.")
+    mode: Literal["uniform", "dense"] = pydantic.Field(
+        default="uniform",
+        description="uniform: a clip goes over the whole video; dense: it is a run of frames.",
+    )
+    step: int = pydantic.Field(
+        default=1, ge=1, description="With dense: every how many frames of the video one is taken."
+    )
+    burst: int = pydantic.Field(
+        default=1,
+        ge=1,
+        description="With uniform: how many neighbouring frames are taken at each place; frames is a "
+        "multiple of it.",
+    )
+    clips: int = pydantic.Field(
+        default=1,
+        ge=1,
+        description="Clips of each video: so many examples in training; in evaluation and `predict` their "
+        "scores are averaged.",
+    )
+    least: int = pydantic.Field(
+        default=2, ge=1, description="A video with fewer frames than this is a bad row."
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> SamplingConfig:
+        if self.frames % self.burst:
+            raise ValueError(f"frames is {self.frames}, which is no multiple of burst, {self.burst}")
+        if self.burst > 1 and self.mode == "dense":
+            raise ValueError("burst does nothing with mode 'dense', only with uniform; leave it out")
+        if self.step > 1 and self.mode == "uniform":
+            raise ValueError("step does nothing with mode 'uniform', only with dense; leave it out")
+        return self
+
+
+class NetworkConfig(Config):
+    """The network."""
+
+    backbone: str = pydantic.Field(
+        default="efficientnet_lite0",
+        min_length=1,
+        description="What sees a frame (cnn_lstm, i3d): efficientnet_lite0, cnn, resnet20, or a name of "
+        "keras.applications.",
+    )
+    pretrained: bool = pydantic.Field(
+        default=True, description="Whether the backbone starts from pretrained weights, where it has any."
+    )
+    filters: tuple[int, ...] = pydantic.Field(
+        default=(16, 32, 64), min_length=1, description="Filters of each stage of a model from scratch."
+    )
+    recurrent: Literal["gru", "lstm"] = pydantic.Field(
+        default="gru", description="What goes over the frames (cnn_lstm)."
+    )
+    units: int = pydantic.Field(default=64, ge=1, description="Units of the recurrent layer (cnn_lstm).")
+
+
+class HeadConfig(Config):
+    """What turns features into an answer."""
+
+    dropout: float = pydantic.Field(
+        default=0.2, ge=0, lt=1, description="Dropout rate before the last layer."
+    )
+    label_smoothing: float = pydantic.Field(
+        default=0.0, ge=0, lt=1, description="Share of the target that is spread over all classes."
+    )
+
+
+class VideoTraining(TrainingConfig):
+    """Training settings with the defaults for videos; rate and epochs depend on the model."""
+
+    batch_size: int = pydantic.Field(default=16, ge=1, description="Examples in one batch.")
+    learning_rate: Any = pydantic.Field(
+        default=None, description="Peak rate; null: 3e-3 for a model from scratch, else 1e-3."
+    )
+    schedule: Literal["constant", "linear", "cosine"] = pydantic.Field(
+        default="cosine", description="Shape of the rate."
+    )
+    warmup: float = pydantic.Field(
+        default=0.1, ge=0, description="Warm-up: a fraction of all steps below 1, else steps."
+    )
+    weight_decay: float | None = pydantic.Field(default=0.01, ge=0, description="Decoupled weight decay.")
+    clip_norm: float | None = pydantic.Field(
+        default=1.0, gt=0, description="Largest global norm of the gradients."
+    )
+
+
+class VideoConfig(TaskConfig):
+    """Everything that can be said of a video task.
+
+    Example:
+        >>> VideoConfig().side, VideoConfig(model="cnn_lstm").side
+        (32, 224)
+        >>> VideoConfig(model="c3d").training.learning_rate
+        0.003
+    """
+
+    model: Model = pydantic.Field(
+        default="r2plus1d",
+        description="r2plus1d, c3d: convolutions over space and time, from scratch; i3d: a backbone of "
+        "pictures, inflated to three dimensions; cnn_lstm: a backbone for each frame and a recurrent layer "
+        "over them; skeleton: joints in motion instead of pictures.",
+    )
+    size: int | None = pydantic.Field(
+        default=None,
+        ge=8,
+        description="Side to which frames are brought; null: 32 for a model from scratch, else 224.",
+    )
+    fit: Literal["crop", "stretch", "pad"] = pydantic.Field(
+        default="crop",
+        description="How a frame becomes a square: crop cuts its middle out, stretch changes the "
+        "proportions, pad adds black.",
+    )
+    labels: tuple[str, ...] | None = pydantic.Field(
+        default=None, description="The labels; null: those of the training data, sorted."
+    )
+    sampling: SamplingConfig = pydantic.Field(
+        default_factory=SamplingConfig, description="Which frames of a video the model looks at."
+    )
+    network: NetworkConfig = pydantic.Field(default_factory=NetworkConfig, description="The network.")
+    head: HeadConfig = pydantic.Field(default_factory=HeadConfig, description="After the network.")
+    training: VideoTraining = pydantic.Field(
+        default_factory=VideoTraining, description="Optimizer, rates, batches, epochs."
+    )
+
+    @property
+    def side(self) -> int:
+        """The side of the frames that the model takes."""
+        return self.size or (_SMALL if self.model in SCRATCH else _USUAL)
+
+    @pydantic.field_validator("labels", mode="before")
+    @classmethod
+    def _labels_are_words(cls, labels: Any) -> Any:
+        # A recipe says `labels: [0, 1]`; data has them as "0" and "1".
+        if not isinstance(labels, (list, tuple)):
+            return labels
+        return [str(label) if isinstance(label, (int, bool)) else label for label in labels]
+
+    @pydantic.field_validator("labels")
+    @classmethod
+    def _check_labels(cls, labels: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if labels is not None and len(set(labels)) != len(labels):
+            raise ValueError("a label is given twice")
+        if labels is not None and not labels:
+            raise ValueError("give at least one label, or null to take those of the training data")
+        return labels
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _defaults_of_model(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        scratch = values.get("model", "r2plus1d") in SCRATCH
+        for section, own in (_FROM_SCRATCH if scratch else _PRETRAINED).items():
+            given = values.get(section, {})
+            if isinstance(given, pydantic.BaseModel):
+                given = {key: getattr(given, key) for key in given.model_fields_set}
+            if isinstance(given, dict):
+                given = {key: value for key, value in given.items() if value is not None or key not in own}
+                values = {**values, section: {**own, **given}}
+        return values
+
+    @pydantic.model_validator(mode="after")
+    def _check_use(self) -> VideoConfig:
+        for setting, served in _SERVES.items():
+            # Saved configs hold every setting, so one that keeps its default was not asked for.
+            if self.model not in served and _differs(self, setting):
+                raise ValueError(
+                    f"{setting} does nothing for the model {self.model!r}, only for {', '.join(served)}; "
+                    "leave it out"
+                )
+        return self
+
+
+def _differs(config: Any, setting: str) -> bool:
+    """Says whether a setting, dotted, has another value than its default."""
+    for name in setting.split("."):
+        default = type(config).model_fields[name].get_default(call_default_factory=True)
+        config = getattr(config, name)
+    return bool(config != default)

@@ -1,0 +1,23 @@
+"""What every builder of a network gives."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Network:
+    """A network with random weights.
+
+    Attributes:
+        model: From its input to features, float `[batch, channels]`.
+        groups: Its layer groups, input to output.
+        load: Fills it with pretrained weights; None if there are none.
+    """
+
+    model: keras.Model
+    groups: dict[str, list[keras.Layer]]
+    load: Callable[[], object] | None = None
