@@ -27,6 +27,7 @@ _HOMES = {
     "kerasft.export": ("verify",),
     "kerasft.registry": ("TaskInfo", "create", "get", "list_tasks", "register"),
     "kerasft._describe": ("describe",),
+    "kerasft.averaging": ("average",),
     "kerasft.loading": ("load",),
     "kerasft.task": ("Task",),
     "kerasft.training": ("Gradual", "Layerwise", "LoRA", "Milestones", "Update"),
@@ -66,6 +67,7 @@ __all__ = [
     "TrainingConfig",
     "TrainingError",
     "Update",
+    "average",
     "create",
     "describe",
     "get",
@@ -77,6 +79,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from kerasft._describe import describe
+    from kerasft.averaging import average
     from kerasft.config import Config, TaskConfig, TrainingConfig
     from kerasft.data import Field
     from kerasft.errors import (

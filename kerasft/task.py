@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasft import config as configs
+from kerasft.averaging import average_tasks
 from kerasft.data import Field, Source, open_source, split
 from kerasft.errors import ConfigError, DataError, OrderError, SeveralModelsError
 from kerasft.export.task import export_task
@@ -183,13 +184,16 @@ class Task:
     def combine(self, sources: Sequence[Task]) -> None:
         """Fills the networks from several trained tasks; `finetune(init_from=[...])` starts from them.
 
+        The default is the mean of their weights, which must be alike.
+
         Args:
             sources: In the order in which the caller named them.
 
         Raises:
-            ConfigError: they do not fit together, as by default.
+            ConfigError: they do not fit together.
+            TrainingError: their weights do not.
         """
-        raise ConfigError(f"init_from: {self.name!r} starts from one run, and {len(sources)} are named.")
+        average_tasks(sources, self)
 
     def layer_groups(self, model: keras.Model | dict[str, keras.Model]) -> dict[str, list[keras.Layer]]:
         """Returns layer groups, ordered from input to head; every layer with weights in exactly one.

@@ -1,4 +1,4 @@
-"""`kerasft export` and `verify`."""
+"""`kerasft average`, `export` and `verify`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,24 @@ from typing import Annotated
 
 import typer
 
-from kerasft.cli.output import answering, print_json, print_rich
+from kerasft.cli.output import answering, print_json, print_lines, print_rich
 from kerasft.cli.quiet import import_tensorflow
 from kerasft.cli.tasks import AsJson
+from kerasft.cli.using import Checkpoint
+
+
+def average(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of two or more runs of one task.")],
+    run: Annotated[Path, typer.Option("--run", metavar="DIR", help="Folder of the new run.")],
+    checkpoint: Checkpoint = "best",
+) -> None:
+    """Make a run whose weights are the mean of those of others, fine-tuned from the same start."""
+    with answering(only_json=False):
+        import_tensorflow()
+        import kerasft
+
+        kerasft.average(runs, run_dir=run, checkpoint=checkpoint)
+        print_lines([f"{run}: the mean of {len(runs)} runs"])
 
 
 def export(

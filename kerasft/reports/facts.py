@@ -120,7 +120,7 @@ def _best(run: Run) -> Best | None:
         state = checkpoint.load(path).state
     except TrainingError:  # what cannot be loaded is nobody's best
         return None
-    return Best(state["epoch"], state["monitor"], state["value"])
+    return Best(state["epoch"], state["monitor"], state["value"]) if "monitor" in state else None
 
 
 def _curves(history: dict[str, list[Any]], best: Best | None) -> list[Curve]:

@@ -71,10 +71,15 @@ class Resume:
 
         Raises:
             ConfigError: `resume` is none of its three words.
-            TrainingError: there must or must not be a run.
+            TrainingError: there must or must not be a run, or it cannot be trained on.
         """
         if resume not in ("auto", "must", "never"):
             raise ConfigError(f"resume: {resume!r} is none of 'auto', 'must', 'never'.")
+        if run is not None and run.exists() and run.read().get("averaged"):
+            raise TrainingError(
+                f"{run.folder} holds the mean of other runs, which has no optimizer to go on with: name it "
+                "as init_from, with another run_dir."
+            )
         if run is not None and run.can_resume():
             if resume == "never":
                 raise TrainingError(

@@ -1,14 +1,15 @@
-"""Starting from the weights of another run, whose networks may differ in part."""
+"""Starting from the weights of other runs: of one, or the mean of several."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from kerasft import _compat
 from kerasft.errors import TrainingError
@@ -67,6 +68,61 @@ def transfer_weights(
         TrainingError: Some weights differ and `partial` is False, or none fits; nothing was copied then.
     """
     theirs, ours = _weights(source), _weights(target)
+    report = _compare(theirs, ours)
+    if not report.copied or (report.mismatches and not partial):
+        remedy = (
+            "" if not report.copied else "; create the task with the config of the run, or pass partial=True"
+        )
+        raise TrainingError(
+            f"The weights of {where} do not fit this task: {report.describe_mismatches()}{remedy}."
+        )
+    copied = set(report.copied)
+    for key, (name, weight) in ours.items():
+        if name in copied:
+            weight.assign(theirs[key][1])
+    return report
+
+
+def average_weights(
+    sources: Sequence[Mapping[str, keras.Model]], target: Mapping[str, keras.Model], *, where: Sequence[str]
+) -> None:
+    """Fills models with the mean of the weights of models that are alike, adapters merged.
+
+    Weights correspond as for `transfer_weights`. Counts and other integers are those of the first.
+
+    Source: Wortsman et al., 2022, "Model soups: averaging weights of multiple fine-tuned models improves
+    accuracy without increasing inference time".
+
+    Args:
+        sources: Name to model, of each.
+        target: Name to model.
+        where: Where each source is from, for the error.
+
+    Raises:
+        TrainingError: some weights differ in name or shape; nothing was changed then.
+    """
+    totals: dict[tuple[str, int], np.ndarray] = {}
+    ours = _weights(target)
+    for models, place in zip(sources, where, strict=True):
+        report = _compare(theirs := _weights(models), ours)
+        if report.mismatches:
+            raise TrainingError(
+                f"The weights of {place} cannot be averaged with the others: {report.describe_mismatches()}."
+            )
+        for key, (_, weight) in theirs.items():
+            value = weight.numpy()
+            if weight.dtype.startswith(("float", "bfloat")):
+                value = value.astype(np.float64) / len(sources)
+                totals[key] = totals[key] + value if key in totals else value
+            else:
+                totals.setdefault(key, value)
+    for key, (_, weight) in ours.items():
+        weight.assign(totals[key])
+
+
+def _compare(
+    theirs: Mapping[tuple[str, int], tuple[str, Any]], ours: Mapping[tuple[str, int], tuple[str, Any]]
+) -> TransferReport:
     fitting, mismatches = [], {}
     for key, (name, weight) in ours.items():
         if key not in theirs:
@@ -74,18 +130,9 @@ def transfer_weights(
         elif theirs[key][1].shape != weight.shape:
             mismatches[name] = f"{tuple(weight.shape)} here, {tuple(theirs[key][1].shape)} there"
         else:
-            fitting.append(key)
+            fitting.append(name)
     mismatches |= {name: "only there" for key, (name, _) in theirs.items() if key not in ours}
-    copied = tuple(ours[key][0] for key in fitting)
-    report = TransferReport(copied, mismatches)
-    if not copied or (report.mismatches and not partial):
-        remedy = "" if not copied else "; create the task with the config of the run, or pass partial=True"
-        raise TrainingError(
-            f"The weights of {where} do not fit this task: {report.describe_mismatches()}{remedy}."
-        )
-    for key in fitting:
-        ours[key][1].assign(theirs[key][1])
-    return report
+    return TransferReport(tuple(fitting), mismatches)
 
 
 def _weights(models: Mapping[str, keras.Model]) -> dict[tuple[str, int], tuple[str, Any]]:

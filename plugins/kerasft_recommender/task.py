@@ -325,11 +325,14 @@ class Recommender(kerasft.Task):
         return make_objective(name, self.catalogue, negatives=config.negatives)
 
     def combine(self, sources: Sequence[kerasft.Task]) -> None:
+        if self.config.scorer != "neumf":
+            super().combine(sources)
+            return
         parts = {source.config.scorer: source for source in sources if isinstance(source, Recommender)}
-        if self.config.scorer != "neumf" or len(sources) != 2 or set(parts) != {"gmf", "mlp"}:
+        if len(sources) != 2 or set(parts) != {"gmf", "mlp"}:
             raise ConfigError(
                 "init_from: a recommender with scorer=neumf starts from two runs, one of scorer gmf and one "
-                "of mlp; any other from one run."
+                "of mlp."
             )
         network = self.config.network
         for name, setting in (("gmf", "factors"), ("mlp", "layers")):

@@ -76,6 +76,17 @@ class TestFinetune:
         config = kerasft.load(tmp_path / "two").config.training
         assert (config.batch_size, config.learning_rate, config.epochs) == (7, 0.01, 1)
 
+    def test_the_mean_of_runs_is_a_run(self, cli, data, tmp_path) -> None:
+        train = ("--data", data / "train.jsonl", "--epochs", 1)
+        runs = [tmp_path / "one", tmp_path / "two"]
+        for seed, run in enumerate(runs):
+            cli("finetune", "tinymood", *train, "--run", run, "--seed", seed)
+        answer = cli("average", *runs, "--run", tmp_path / "mean")
+        assert answer.out == f"{tmp_path / 'mean'}: the mean of 2 runs\n"
+        assert "accuracy" in cli("evaluate", tmp_path / "mean", "--data", data / "test.jsonl").json
+        refused = cli("average", *runs, "--run", tmp_path / "mean", code=2)
+        assert "already holds a run" in sentence(refused)
+
     def test_a_recipe_names_the_column_of_weights(self, cli, tmp_path) -> None:
         rows = [{"text": f"film {i}", "label": ("good", "bad")[i % 2], "w": 1 - i % 2} for i in range(16)]
         (tmp_path / "d.jsonl").write_text("\n".join(map(json.dumps, rows)))
