@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kerasft.data.balance import Balance, balanced_weights, describe_balance
 from kerasft.data.bucketing import epoch_batches, padding_waste
-from kerasft.data.opening import open_source
+from kerasft.data.opening import open_records, open_source
 from kerasft.data.records import Broken, Records
 from kerasft.data.schema import Field
 from kerasft.data.source import Source
@@ -19,6 +19,7 @@ __all__ = [
     "balanced_weights",
     "describe_balance",
     "epoch_batches",
+    "open_records",
     "open_source",
     "padding_waste",
     "split",

@@ -41,6 +41,16 @@ def read_tokens(value: Any) -> list[str]:
     return tokens
 
 
+def read_strings(value: Any) -> list[str]:
+    """Reads a list of any strings, which may be empty; one string alone is a list of one."""
+    if is_missing(value):
+        raise BadValue("has no value", "give an empty list where there is none")
+    strings = [as_string(item, "a list of strings is expected") for item in list_items(value, "strings", ())]
+    for string in strings:
+        check_encodes(string)
+    return strings
+
+
 def list_items(value: Any, noun: str, separators: Sequence[str]) -> list[Any]:
     """A list from a list, from a JSON list in a cell, or from a string cut at the first separator."""
     if isinstance(value, (list, tuple)):

@@ -97,6 +97,25 @@ def open_source(
     return RecordSource(records, fields=found, mapping=mapping, on_error=on_error, notes=notes)
 
 
+def open_records(data: Any, *, default_splits: Sequence[str] = ("train",)) -> Records:
+    """Opens data that names its columns (a path, "tfds:...", a dict of lists, a list of dicts, a DataFrame).
+
+    For plugins whose rows are not those of the data: they wrap what it returns into `Records` of their own.
+
+    Args:
+        data: As for `open_source`.
+        default_splits: As for `open_source`.
+
+    Raises:
+        DataError: The data cannot be found or read.
+
+    Example:
+        >>> open_records([{"a": 1}, {"a": 2}]).columns
+        ('a',)
+    """
+    return _records(data, [()], {}, default_splits, None, None, "auto")
+
+
 def _records(
     data: Any,
     layouts: Sequence[tuple[Field, ...]],

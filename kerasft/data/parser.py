@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kerasft.data.lists import list_items, read_labels, read_spans, read_tokens
+from kerasft.data.lists import list_items, read_labels, read_spans, read_strings, read_tokens
 from kerasft.data.schema import Field, partner
 from kerasft.data.values import (
     BadValue,
@@ -85,6 +85,7 @@ def converter(field: Field) -> Callable[[Any], Any]:
         "integer": read_integer,
         "boolean": read_boolean,
         "tokens": read_tokens,
+        "strings": read_strings,
         "tags": lambda value: [single(item) for item in list_items(value, "tags", (" ",))],
         "spans": lambda value: read_spans(value, single),
         "id": read_id,

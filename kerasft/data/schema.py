@@ -9,7 +9,19 @@ from typing import Any, Literal, get_args
 from kerasft.errors import ConfigError
 
 Kind = Literal[
-    "text", "label", "labels", "number", "integer", "boolean", "tokens", "tags", "spans", "id", "bytes", "any"
+    "text",
+    "label",
+    "labels",
+    "number",
+    "integer",
+    "boolean",
+    "tokens",
+    "strings",
+    "tags",
+    "spans",
+    "id",
+    "bytes",
+    "any",
 ]
 
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -31,6 +43,7 @@ class Field:
             - `"integer"`: an `int` of at most 64 bits; a batch is int64.
             - `"boolean"`: a `bool`; read from true, false, yes, no, 1 and 0 as well; a batch is bool.
             - `"tokens"`: a non-empty `list[str]`; read from a list or from a string with spaces.
+            - `"strings"`: a `list[str]` of any length, whose strings may be anything, empty too.
             - `"tags"`: a `list[str]`, one for each token of the field `over`.
             - `"spans"`: a list of `(start, end, type)`, character offsets into the text of the field `over`.
             - `"id"`: a `str` that names something; whole numbers become `str`.

@@ -20,9 +20,9 @@ class Source(ABC):
     """Rows that can be read in any order without being held in memory.
 
     Every row was checked once when the source was opened; values come back under the names of the fields:
-    text, label and id as `list[str]`; bytes as `list[bytes]`; labels, tokens and tags as `list[list[str]]`;
-    spans as lists of `(start, end, type)`; number as a float32 array; "any" as an array where the values
-    stack, else as a list.
+    text, label and id as `list[str]`; bytes as `list[bytes]`; labels, tokens, strings and tags as
+    `list[list[str]]`; spans as lists of `(start, end, type)`; number as a float32 array;
+    "any" as an array where the values stack, else as a list.
 
     Example:
         >>> from kerasft.data import Field, open_source

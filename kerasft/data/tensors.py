@@ -14,7 +14,7 @@ from kerasft.data.schema import Field
 from kerasft.errors import DataError
 
 _NAME = "the tf.data.Dataset"
-_RANKS = {"number": 0, "integer": 0, "boolean": 0, "tokens": 1, "tags": 1}
+_RANKS = {"number": 0, "integer": 0, "boolean": 0, "tokens": 1, "strings": 1, "tags": 1}
 _RANKS |= dict.fromkeys(("text", "label", "id", "bytes"), 0)
 
 NameParts = Callable[[Sequence[Any]], Mapping[str, Any]]

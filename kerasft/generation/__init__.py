@@ -5,9 +5,10 @@ Subword units need the packages of `pip install 'kerasft[translation]'`; the res
 
 from __future__ import annotations
 
+from kerasft.generation.causal import CausalBlock, CausalLM, CausalSizes, Past, hide, rotate
 from kerasft.generation.layers import Attention, FeedForward, TiedEmbedding, sinusoids
 from kerasft.generation.loss import sequence_losses, smoothed_losses, token_losses
-from kerasft.generation.sampling import sample
+from kerasft.generation.sampling import draw, sample
 from kerasft.generation.search import Found, beam_search
 from kerasft.generation.subwords import END, PAD, START, UNKNOWN, Subwords
 
@@ -17,11 +18,18 @@ __all__ = [
     "START",
     "UNKNOWN",
     "Attention",
+    "CausalBlock",
+    "CausalLM",
+    "CausalSizes",
     "FeedForward",
     "Found",
+    "Past",
     "Subwords",
     "TiedEmbedding",
     "beam_search",
+    "draw",
+    "hide",
+    "rotate",
     "sample",
     "sequence_losses",
     "sinusoids",

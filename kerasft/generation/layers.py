@@ -39,6 +39,7 @@ class TiedEmbedding(keras.layers.Layer):
     Args:
         vocabulary: Number of tokens.
         width: Length of a vector.
+        scaled: Whether vectors are multiplied by the root of their length.
         **options: Those of `keras.layers.Layer`.
 
     Call arguments:
@@ -46,9 +47,9 @@ class TiedEmbedding(keras.layers.Layer):
         reverse: Whether to return logits, float32 [..., vocabulary], instead of vectors.
     """
 
-    def __init__(self, vocabulary: int, width: int, **options: Any) -> None:
+    def __init__(self, vocabulary: int, width: int, *, scaled: bool = True, **options: Any) -> None:
         super().__init__(**options)
-        self.vocabulary, self.width = vocabulary, width
+        self.vocabulary, self.width, self.scaled = vocabulary, width, scaled
         self.table = self.add_weight(
             name="table",
             shape=(vocabulary, width),
@@ -63,7 +64,7 @@ class TiedEmbedding(keras.layers.Layer):
             return ops.cast(ops.matmul(inputs, ops.transpose(ops.cast(self.table, inputs.dtype))), "float32")
         # The variable itself, or the gradient would be as large as the table already here.
         vectors = tf.gather(ops.convert_to_tensor(self.table), inputs)
-        return ops.cast(vectors * self.width**0.5, self.compute_dtype)
+        return ops.cast(vectors * self.width**0.5 if self.scaled else vectors, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Any, reverse: bool = False) -> Any:
         return (*input_shape[:-1], self.vocabulary) if reverse else (*input_shape, self.width)
@@ -73,7 +74,8 @@ class TiedEmbedding(keras.layers.Layer):
         return keras.KerasTensor(shape, dtype="float32" if reverse else self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "vocabulary": self.vocabulary, "width": self.width}
+        own = {"vocabulary": self.vocabulary, "width": self.width, "scaled": self.scaled}
+        return {**super().get_config(), **own}
 
 
 @keras.saving.register_keras_serializable(package="kerasft")

@@ -55,7 +55,7 @@ def sample(
         logits, state = step(said[:, -1:], position, state)
         logits = tf.cast(logits[:, 0], tf.float32)
         logits += forbidden(tf.shape(logits)[-1])
-        token = _draw(logits, _uniform(seed, position), temperature=temperature, top_k=top_k, top_p=top_p)
+        token = draw(logits, seed=seed, position=position, temperature=temperature, top_k=top_k, top_p=top_p)
         gained = tf.gather(tf.nn.log_softmax(logits), token[:, None], batch_dims=1)[:, 0]
         total += tf.where(done, 0.0, gained)
         count += tf.where(done, 0.0, 1.0)
@@ -76,6 +76,36 @@ def sample(
         parallel_iterations=1,
     )
     return Found(said[:, 1:], total / tf.maximum(count, 1.0))
+
+
+def draw(logits: Any, *, seed: Any, position: Any, temperature: Any, top_k: Any, top_p: Any) -> tf.Tensor:
+    """Draws a token for each row; a row gets the same one alone and in any batch.
+
+    Args:
+        logits: float32 [rows, vocabulary].
+        seed: int64 [rows].
+        position: Where the token will stand, a scalar; with the seed it decides what is drawn.
+        temperature: As for `sample`, like the others.
+        top_k: int32 [rows].
+        top_p: float32 [rows].
+
+    Returns:
+        int32 [rows].
+
+    Example:
+        >>> settings = {"seed": tf.constant([7], tf.int64), "top_k": tf.constant([2]), "top_p": tf.ones([1])}
+        >>> token = draw(tf.constant([[0.0, 5.0, 9.0]]), position=0, temperature=tf.zeros([1]), **settings)
+        >>> token.numpy().tolist()
+        [2]
+    """
+
+    def freely() -> tf.Tensor:
+        uniform = _uniform(seed, position)
+        return _draw(logits, uniform, temperature=temperature, top_k=top_k, top_p=top_p)
+
+    # Sorting a large vocabulary takes as long as a small network.
+    greedy = tf.reduce_all(temperature <= 0.0)
+    return tf.cond(greedy, lambda: tf.argmax(logits, axis=-1, output_type=tf.int32), freely)
 
 
 def _uniform(seed: Any, position: Any) -> tf.Tensor:

@@ -9,6 +9,7 @@ hash of its weights, and features of two extractors are never compared.
 from __future__ import annotations
 
 from kerasft.metrics.distance import frechet, frechet_relative, kernel_distance
+from kerasft.metrics.distinct import distinct
 from kerasft.metrics.extractors import Extractor, extractor
 from kerasft.metrics.features import Batches, Features, extract
 from kerasft.metrics.labels import Classification, MultiLabel
@@ -29,6 +30,7 @@ __all__ = [
     "Perplexity",
     "bleu",
     "chrf",
+    "distinct",
     "extract",
     "extractor",
     "frechet",

@@ -212,11 +212,14 @@ def _check_inputs(subject: Subject, specs: dict[str, tf.TensorSpec]) -> None:
             f"input {name!r} of serving_default is no column that fields() names and example() has as an "
             f"input ({', '.join(raw)}): predict() and warm-up could not fill it",
         )
-        require(
-            not isinstance(raw[name], tf.RaggedTensor),
-            f"input {name!r} is a list of values in the data, a RaggedTensor, which no client can send: "
-            "take a text field in serving_default, or override predict() and serve()",
-        )
+        if isinstance(raw[name], tf.RaggedTensor):
+            require(
+                spec.dtype == raw[name].dtype and spec.shape.as_list() == [None, None],
+                f"input {name!r} is a list of values in the data, which clients send padded: declare "
+                f"tf.TensorSpec([None, None], tf.{raw[name].dtype.name}), or take a text field in "
+                "serving_default",
+            )
+            continue
         free = len(spec.shape) > 0 and spec.shape[0] is None
         require(
             free and spec.dtype == raw[name].dtype and spec.is_compatible_with(raw[name]),

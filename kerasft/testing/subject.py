@@ -213,9 +213,10 @@ class Subject:
 
     @functools.cached_property
     def request(self) -> dict[str, Any]:
-        """The example's rows as a request to serving_default."""
+        """The example's rows as a request to serving_default; lists are padded, as clients send them."""
         names = self.built.signatures()["serving_default"]
-        return {name: tensor for name, tensor in self.raw(targets=False).items() if name in names}
+        raw = {name: tensor for name, tensor in self.raw(targets=False).items() if name in names}
+        return {k: v.to_tensor() if isinstance(v, tf.RaggedTensor) else v for k, v in raw.items()}
 
     @functools.cached_property
     def answer(self) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from kerasft.data import Field, open_source
+from kerasft.data import Field, open_records, open_source
 from kerasft.errors import DataError
 
 TEXT = Field(name="text")
@@ -183,3 +183,21 @@ class TestFingerprint:
         fields = (Field(name="image", kind="any"), LABEL)
         prints = {open_source((data, [0, 1]), fields=fields).fingerprint() for data in (images, changed)}
         assert len(prints) == 2
+
+
+def test_strings_may_be_anything_and_any_number() -> None:
+    fields = (Field(name="stop", kind="strings"),)
+    rows = {"stop": [["", "\n", "a b"], [], "one", '["x", ""]']}
+    assert open_source(rows, fields=fields).take([0, 1, 2, 3]) == {
+        "stop": [["", "\n", "a b"], [], ["one"], ["x", ""]]
+    }
+    with pytest.raises(DataError, match="row 0: column 'stop' holds 3"):
+        open_source({"stop": [3]}, fields=fields)
+    with pytest.raises(DataError, match="has no value; give an empty list"):
+        open_source({"stop": [None]}, fields=fields)
+
+
+def test_records_can_be_opened_without_fields() -> None:
+    records = open_records({"a": [1, 2], "b": [3, 4]})
+    assert records.columns == ("a", "b")
+    assert list(records.scan(["b"])) == [(3,), (4,)]

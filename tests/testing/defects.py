@@ -75,6 +75,11 @@ class SignatureOfOtherType(Mood):
         return {"serving_default": {"text": tf.TensorSpec([None], tf.int64)}}
 
 
+class ListOfOneAxis(Mood):
+    def fields(self):
+        return kerasft.Field(name="text", kind="strings"), *super().fields()[1:]
+
+
 # ------------------------------------------------------------------------------------------------- the model
 
 

@@ -33,6 +33,7 @@ _CAUGHT = [
     ("NoDefaultSignature", "signatures", r"names predict: call the main one 'serving_default'"),
     ("UnknownRank", "signatures", r"input 'text'.*unknown rank.*tf.TensorSpec\(\[None\], tf.string\)"),
     ("SignatureOfOtherType", "signatures", r"int64.*declare tf.TensorSpec\(\[None\], tf.string\)"),
+    ("ListOfOneAxis", "signatures", r"which clients send padded: declare tf.TensorSpec\(\[None, None\], "),
     (
         "LayerInNoGroup",
         "build",
