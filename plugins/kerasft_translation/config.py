@@ -103,6 +103,33 @@ class EvaluationConfig(Config):
     worst: int = pydantic.Field(default=20, ge=0, description="Worst translations that the report lists.")
 
 
+class BackTranslationConfig(Config):
+    """Synthetic pairs from sentences of the target language alone; off while `texts` is null."""
+
+    texts: str | None = pydantic.Field(
+        default=None,
+        description="Sentences of the target language: a .txt with one a line, or data with such a column.",
+    )
+    run: str | None = pydantic.Field(
+        default=None, description="Folder of a run that translates the other way round."
+    )
+    share: float = pydantic.Field(
+        default=0.5, gt=0, lt=1, description="Share of the training pairs that is synthetic."
+    )
+    search: Literal["beam", "greedy", "sample"] = pydantic.Field(
+        default="beam", description="How the run translates; beam: as its own settings say."
+    )
+    tagged: bool = pydantic.Field(
+        default=True, description="Let the network know by a token which texts are synthetic."
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _check_both(self) -> BackTranslationConfig:
+        if (self.texts is None) != (self.run is None):
+            raise ValueError("back_translation needs both texts and run, or neither")
+        return self
+
+
 class TranslationTraining(TrainingConfig):
     """Training settings with the defaults for translation."""
 
@@ -160,6 +187,9 @@ class TranslationConfig(TaskConfig):
     decoding: DecodingConfig = pydantic.Field(default_factory=DecodingConfig, description="Search.")
     evaluation: EvaluationConfig = pydantic.Field(
         default_factory=EvaluationConfig, description="BLEU and chrF."
+    )
+    back_translation: BackTranslationConfig = pydantic.Field(
+        default_factory=BackTranslationConfig, description="Synthetic pairs."
     )
     training: TranslationTraining = pydantic.Field(
         default_factory=TranslationTraining, description="Optimizer, rates, batches, epochs."

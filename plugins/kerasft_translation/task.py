@@ -14,6 +14,7 @@ from kerasft.data import Field, Source
 from kerasft.errors import ConfigError, OrderError
 from kerasft.generation import (
     END,
+    UNKNOWN,
     Found,
     Subwords,
     beam_search,
@@ -26,6 +27,7 @@ from kerasft.metrics import Perplexity
 from kerasft.training.examples import Examples
 from kerasft.training.update import Batch
 from kerasft_translation import evaluation
+from kerasft_translation.back import SYNTHETIC, mixed
 from kerasft_translation.config import TranslationConfig
 from kerasft_translation.data import PREFIX, from_address
 from kerasft_translation.models import ARCHITECTURES, Sizes, Translator
@@ -142,6 +144,11 @@ class Translation(kerasft.Task):
         else:
             self._units = train("text"), train("translation")
 
+    def arrange(self, source: Source, *, training: bool) -> Source:
+        if not training or self.config.back_translation.texts is None:
+            return source
+        return mixed(source, config=self.config, open_data=self.open_data)
+
     def save_assets(self, folder: Path) -> None:
         source, target = self.units
         source.save(folder / _SOURCE)
@@ -161,7 +168,13 @@ class Translation(kerasft.Task):
         return self.network.groups
 
     def preprocess(self, raw: dict[str, Any]) -> dict[str, Any]:
-        return {"source_ids": _ended(self.units[0], raw["text"], self.config.lengths.source)}
+        limit = self.config.lengths.source
+        if SYNTHETIC not in raw or not self.config.back_translation.tagged:
+            return {"source_ids": _ended(self.units[0], raw["text"], limit)}
+        ids = _ended(self.units[0], raw["text"], limit - 1)
+        # No text has the unknown, because bytes spell what the vocabulary lacks.
+        tags = tf.fill([ids.nrows(), 1], UNKNOWN)
+        return {"source_ids": tf.concat([tf.ragged.boolean_mask(tags, raw[SYNTHETIC][:, None]), ids], axis=1)}
 
     def targets(self, raw: dict[str, Any]) -> dict[str, Any]:
         return {"target_ids": _ended(self.units[1], raw["translation"], self.config.lengths.target)}
