@@ -113,9 +113,7 @@ def test_it_trains_on_both_and_goes_on(
     task.finetune(few, epochs=1, run_dir=tmp_path / "run", sample_weight="weight", verbose="quiet")
     assert int(task.run.checkpoints.latest().state["step"]) == 3
     again = kerasft.load(tmp_path / "run", checkpoint="latest")
-    history = again.finetune(
-        few, epochs=2, run_dir=tmp_path / "run", sample_weight="weight", verbose="quiet"
-    )
+    history = again.finetune(few, epochs=2, run_dir=tmp_path / "run", sample_weight="weight", verbose="quiet")
     assert len(history.history["loss"]) == 2
 
 
