@@ -65,7 +65,7 @@ def theirs(setting: dict[str, int], *, augmented: bool) -> None:
     import tensorflow as tf
 
     from kerasft.pretrained.converters import efficientnet_lite0
-    from kerasft_image.backbones.small import resnet20
+    from kerasft.vision.backbones.small import resnet20
 
     side = setting["side"]
     images, labels = pictures(setting["pictures"], side)

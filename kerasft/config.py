@@ -7,15 +7,17 @@ from typing import Literal
 import pydantic
 
 from kerasft.recipe import load_recipe, merge
-from kerasft.schema import Config, ConfigField, config_fields, parse
+from kerasft.schema import Config, ConfigField, Labels, config_fields, differs, parse
 from kerasft.training.config import TrainingConfig
 
 __all__ = [
     "Config",
     "ConfigField",
+    "Labels",
     "TaskConfig",
     "TrainingConfig",
     "config_fields",
+    "differs",
     "load_recipe",
     "merge",
     "parse",

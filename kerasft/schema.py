@@ -8,7 +8,7 @@ import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import pydantic
 from pydantic.fields import FieldInfo
@@ -33,6 +33,50 @@ class Config(pydantic.BaseModel):
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", validate_assignment=True, validate_default=True)
+
+
+def differs(config: pydantic.BaseModel, setting: str) -> bool:
+    """Says whether a setting has another value than its default.
+
+    A saved config holds every setting, so this, and not whether it was given, tells what was asked for.
+
+    Args:
+        config: A config.
+        setting: Name of a field, dotted into sections.
+
+    Example:
+        >>> class Head(Config):
+        ...     dropout: float = 0.1
+        >>> differs(Head(dropout=0.1), "dropout"), differs(Head(dropout=0.2), "dropout")
+        (False, True)
+    """
+    value: Any = config
+    default: Any = None
+    for name in setting.split("."):
+        default = type(value).model_fields[name].get_default(call_default_factory=True)
+        value = getattr(value, name)
+    return bool(value != default)
+
+
+def _as_words(labels: Any) -> Any:
+    # A recipe says `labels: [0, 1]`; data has them as "0" and "1".
+    if not isinstance(labels, (list, tuple)):
+        return labels
+    return [str(label) if isinstance(label, (int, bool)) else label for label in labels]
+
+
+def _each_once(labels: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    if labels is not None and len(set(labels)) != len(labels):
+        raise ValueError("a label is given twice")
+    if labels is not None and not labels:
+        raise ValueError("give at least one label, or null to take those of the training data")
+    return labels
+
+
+Labels = Annotated[
+    tuple[str, ...] | None, pydantic.BeforeValidator(_as_words), pydantic.AfterValidator(_each_once)
+]
+"""Type of a config's field of labels: names (whole numbers become words), each once, or None."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from kerasft.task import Task
 
 _CHUNK = 512
+_FIRST = 32
+_CHUNK_BYTES = 64 << 20
 
 
 def raw_tensors(rows: Mapping[str, Any], fields: Sequence[Field]) -> dict[str, Any]:
@@ -131,8 +133,9 @@ class Examples:
             raise DataError("The data has no rows.")
         encoder = Encoder(task=task, fields=source.fields, targets=targets)
         store = RowStore(memory_limit=memory_limit)
-        for start in range(0, len(source), _CHUNK):
-            rows = source.take(np.arange(start, min(start + _CHUNK, len(source))))
+        start, end = 0, min(_FIRST, len(source))
+        while start < end:
+            rows = source.take(np.arange(start, end))
             features, answers = encoder(rows)
             columns = {f"features/{k}": v for k, v in features.items()} | {
                 f"targets/{k}": v for k, v in answers.items()
@@ -140,7 +143,9 @@ class Examples:
             if weight is not None:
                 columns["sample_weight"] = tf.constant(weight(rows), tf.float32)
             _append(store, columns)
-            progress(min(start + _CHUNK, len(source)))
+            progress(end)
+            # Rows of whole videos are large: as many at once as fit into memory beside the store.
+            start, end = end, min(end + _rows_at_once(store.nbytes / end), len(source))
         store.finish()
         self._store = store
         self._count = len(source)
@@ -192,6 +197,10 @@ class Examples:
             name.removeprefix("targets/"): v for name, v in columns.items() if name.startswith("targets/")
         }
         return Batch(features, targets, columns.get("sample_weight"))
+
+
+def _rows_at_once(row_bytes: float) -> int:
+    return int(np.clip(_CHUNK_BYTES / max(row_bytes, 1), 1, _CHUNK))
 
 
 def _append(store: RowStore, columns: Mapping[str, Any]) -> None:

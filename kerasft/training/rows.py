@@ -106,6 +106,7 @@ class RowStore:
         self._lengths: dict[str, list[np.ndarray]] = {}
         self._columns: dict[str, _Fixed | _Variable] = {}
         self._folder: Path | None = None
+        self.nbytes = 0
 
     def append(self, values: Mapping[str, np.ndarray], lengths: Mapping[str, np.ndarray]) -> None:
         """Adds rows.
@@ -124,7 +125,8 @@ class RowStore:
                     if self._folder is not None:
                         self._growing[name].spill(self._folder / f"{len(self._growing)}.bin")
                 self._growing[name].append(array)
-            if self._folder is None and sum(column.nbytes for column in self._growing.values()) > self._limit:
+            self.nbytes = sum(column.nbytes for column in self._growing.values())
+            if self._folder is None and self.nbytes > self._limit:
                 self._spill()
         except OSError as error:
             raise TrainingError(
@@ -148,7 +150,6 @@ class RowStore:
                 self._columns[name] = _Variable(growing.finish(), np.concatenate(self._lengths[name]))
             else:
                 self._columns[name] = _Fixed(growing.finish())
-        self.nbytes = sum(growing.nbytes for growing in self._growing.values())
         self._growing = {}
 
     @property

@@ -1,7 +1,1 @@
-"""What tasks that see pictures share."""
-
-from __future__ import annotations
-
-from kerasft.vision.resizing import Fit, resize
-
-__all__ = ["Fit", "resize"]
+"""What tasks that see pictures share: backbones, and pictures of any size brought to one."""

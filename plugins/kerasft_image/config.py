@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import pydantic
 
-from kerasft.config import Config, TaskConfig, TrainingConfig
+from kerasft.config import Config, Labels, TaskConfig, TrainingConfig, differs
+from kerasft.vision.names import PRETRAINED, SCRATCH
 
 Kind = Literal["classification", "multilabel", "recognition"]
-
-SCRATCH = ("cnn", "resnet20")
-"""Small backbones that start from random weights."""
-
-PRETRAINED = ("efficientnet_lite0",)
-"""Image backbones of the catalogue of pretrained weights."""
 
 _SMALL, _USUAL = 32, 224
 _FROM_SCRATCH: dict[str, dict[str, Any]] = {"training": {"learning_rate": 3e-3, "epochs": 12}}
@@ -184,7 +179,7 @@ class ImageConfig(TaskConfig):
     crop: float = pydantic.Field(
         default=1.0, gt=0, le=1, description="Share of the shorter side that crop keeps."
     )
-    labels: tuple[str, ...] | None = pydantic.Field(
+    labels: Labels = pydantic.Field(
         default=None, description="The labels; null: those of the training data, sorted."
     )
     network: NetworkConfig = pydantic.Field(default_factory=NetworkConfig, description="The backbone.")
@@ -199,34 +194,10 @@ class ImageConfig(TaskConfig):
         default_factory=ImageTraining, description="Optimizer, rates, batches, epochs."
     )
 
-    known: ClassVar[tuple[str, ...]] = (*SCRATCH, *PRETRAINED)
-
-    @property
-    def named(self) -> bool:
-        """Whether the backbone is one of the task's own."""
-        return self.backbone in self.known
-
     @property
     def side(self) -> int:
         """The side of the pictures that the model takes."""
         return self.size or (_SMALL if self.backbone in SCRATCH else _USUAL)
-
-    @pydantic.field_validator("labels", mode="before")
-    @classmethod
-    def _labels_are_words(cls, labels: Any) -> Any:
-        # A recipe says `labels: [0, 1]`; data has them as "0" and "1".
-        if not isinstance(labels, (list, tuple)):
-            return labels
-        return [str(label) if isinstance(label, (int, bool)) else label for label in labels]
-
-    @pydantic.field_validator("labels")
-    @classmethod
-    def _check_labels(cls, labels: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if labels is not None and len(set(labels)) != len(labels):
-            raise ValueError("a label is given twice")
-        if labels is not None and not labels:
-            raise ValueError("give at least one label, or null to take those of the training data")
-        return labels
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -247,7 +218,7 @@ class ImageConfig(TaskConfig):
     def _check_use(self) -> ImageConfig:
         for setting, (choice, served) in _SERVES.items():
             # Saved configs hold every setting, so one that keeps its default was not asked for.
-            if getattr(self, choice) not in served and _differs(self, setting):
+            if getattr(self, choice) not in served and differs(self, setting):
                 raise ValueError(
                     f"{setting} does nothing for the {choice} {getattr(self, choice)!r}, only for "
                     f"{', '.join(served)}; leave it out"
@@ -255,11 +226,3 @@ class ImageConfig(TaskConfig):
         if self.crop < 1 and self.fit != "crop":
             raise ValueError(f"crop does nothing with fit {self.fit!r}, only with crop; leave it out")
         return self
-
-
-def _differs(config: Any, setting: str) -> bool:
-    """Says whether a setting, dotted, has another value than its default."""
-    for name in setting.split("."):
-        default = type(config).model_fields[name].get_default(call_default_factory=True)
-        config = getattr(config, name)
-    return bool(config != default)

@@ -8,7 +8,7 @@ import keras
 from keras import layers
 
 from kerasft.errors import ConfigError
-from kerasft_image.backbones import Backbone
+from kerasft.vision.backbones import Backbone
 from kerasft_image.config import ImageConfig
 from kerasft_image.kinds import Kind
 from kerasft_image.mirrored import Mirrored
@@ -35,7 +35,7 @@ def build_model(config: ImageConfig, backbone: Backbone, kind: Kind) -> Built:
 
     Args:
         config: `side`, `network.scale` and `head` are read.
-        backbone: Of `kerasft_image.backbones`.
+        backbone: Of `kerasft.vision.backbones`.
         kind: Makes the outputs.
 
     Raises:

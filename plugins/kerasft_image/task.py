@@ -18,9 +18,9 @@ from kerasft.errors import ConfigError, DataError
 from kerasft.training import Augmentation, Batch, Update
 from kerasft.training.checkpoint import write_atomically
 from kerasft.training.examples import raw_tensors
-from kerasft.vision import resize
+from kerasft.vision.backbones import Backbone, architecture, build_backbone
+from kerasft.vision.resizing import resize
 from kerasft_image.augment import augmentation
-from kerasft_image.backbones import Backbone, architecture, build_backbone
 from kerasft_image.config import ImageConfig
 from kerasft_image.data import DIGITS, encode, open_data
 from kerasft_image.decoding import decode
@@ -132,9 +132,10 @@ class Image(kerasft.Task):
     def build_model(self) -> keras.Model:
         _ = self.labels
         if self._architecture is None:
-            self._architecture = architecture(self.config)
+            self._architecture = architecture(self.config.backbone)
         self._backbone = build_backbone(
-            self.config,
+            self.config.backbone,
+            filters=self.config.network.filters,
             side=self.config.network.scale or self.config.side,
             architecture=self._architecture,
         )

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pydantic
 
-from kerasft.config import Config, TaskConfig, TrainingConfig
+from kerasft.config import Config, Labels, TaskConfig, TrainingConfig, differs
 
 Kind = Literal["classification", "multilabel", "regression", "entities"]
 
@@ -174,7 +174,7 @@ class TextConfig(TaskConfig):
         description="A pretrained encoder (minilm, a KerasHub preset, hf://org/model, a local folder), or "
         f"one that starts from scratch: {', '.join(SCRATCH)}.",
     )
-    labels: tuple[str, ...] | None = pydantic.Field(
+    labels: Labels = pydantic.Field(
         default=None, description="The labels, or the entity types; null: those of the training data, sorted."
     )
     pooling: Literal["auto", "mean", "sqrt", "max", "first"] = pydantic.Field(
@@ -205,25 +205,6 @@ class TextConfig(TaskConfig):
         """Whether the encoder starts from pretrained weights."""
         return self.encoder not in SCRATCH
 
-    @pydantic.field_validator("labels", mode="before")
-    @classmethod
-    def _labels_are_words(cls, labels: Any) -> Any:
-        # A recipe says `labels: [0, 1]`; data has them as "0" and "1".
-        return (
-            [str(x) if isinstance(x, (int, bool)) else x for x in labels]
-            if isinstance(labels, (list, tuple))
-            else labels
-        )
-
-    @pydantic.field_validator("labels")
-    @classmethod
-    def _check_labels(cls, labels: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if labels is not None and len(set(labels)) != len(labels):
-            raise ValueError("a label is given twice")
-        if labels is not None and not labels:
-            raise ValueError("give at least one label, or null to take those of the training data")
-        return labels
-
     @pydantic.model_validator(mode="before")
     @classmethod
     def _defaults_of_encoder(cls, values: Any) -> Any:
@@ -253,17 +234,9 @@ class TextConfig(TaskConfig):
         chosen = {"kind": self.kind, "encoder": _PRETRAINED_ENCODER if self.pretrained else self.encoder}
         for setting, (choice, served) in _SERVES.items():
             # Saved configs hold every setting, so one that keeps its default was not asked for.
-            if chosen[choice] not in served and _differs(self, setting):
+            if chosen[choice] not in served and differs(self, setting):
                 raise ValueError(
                     f"{setting} does nothing for the {choice} {getattr(self, choice)!r}, only for "
                     f"{', '.join(served)}; leave it out"
                 )
         return self
-
-
-def _differs(config: Any, setting: str) -> bool:
-    """Says whether a setting, dotted, has another value than its default."""
-    for name in setting.split("."):
-        default = type(config).model_fields[name].get_default(call_default_factory=True)
-        config = getattr(config, name)
-    return bool(config != default)

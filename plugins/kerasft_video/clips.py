@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasft.errors import DataError
-from kerasft.vision import resize
+from kerasft.vision.resizing import resize
 from kerasft_video.config import VideoConfig
 from kerasft_video.reading import Frame, count, frames
 from kerasft_video.sampling import clips_of

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pydantic
 
-from kerasft.config import Config, TaskConfig, TrainingConfig
+from kerasft.config import Config, Labels, TaskConfig, TrainingConfig, differs
 
 Model = Literal["r2plus1d", "c3d", "i3d", "cnn_lstm", "skeleton"]
 
@@ -150,7 +150,7 @@ class VideoConfig(TaskConfig):
         description="How a frame becomes a square: crop cuts its middle out, stretch changes the "
         "proportions, pad adds black.",
     )
-    labels: tuple[str, ...] | None = pydantic.Field(
+    labels: Labels = pydantic.Field(
         default=None, description="The labels; null: those of the training data, sorted."
     )
     sampling: SamplingConfig = pydantic.Field(
@@ -166,23 +166,6 @@ class VideoConfig(TaskConfig):
     def side(self) -> int:
         """The side of the frames that the model takes."""
         return self.size or (_SMALL if self.model in SCRATCH else _USUAL)
-
-    @pydantic.field_validator("labels", mode="before")
-    @classmethod
-    def _labels_are_words(cls, labels: Any) -> Any:
-        # A recipe says `labels: [0, 1]`; data has them as "0" and "1".
-        if not isinstance(labels, (list, tuple)):
-            return labels
-        return [str(label) if isinstance(label, (int, bool)) else label for label in labels]
-
-    @pydantic.field_validator("labels")
-    @classmethod
-    def _check_labels(cls, labels: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if labels is not None and len(set(labels)) != len(labels):
-            raise ValueError("a label is given twice")
-        if labels is not None and not labels:
-            raise ValueError("give at least one label, or null to take those of the training data")
-        return labels
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -203,17 +186,9 @@ class VideoConfig(TaskConfig):
     def _check_use(self) -> VideoConfig:
         for setting, served in _SERVES.items():
             # Saved configs hold every setting, so one that keeps its default was not asked for.
-            if self.model not in served and _differs(self, setting):
+            if self.model not in served and differs(self, setting):
                 raise ValueError(
                     f"{setting} does nothing for the model {self.model!r}, only for {', '.join(served)}; "
                     "leave it out"
                 )
         return self
-
-
-def _differs(config: Any, setting: str) -> bool:
-    """Says whether a setting, dotted, has another value than its default."""
-    for name in setting.split("."):
-        default = type(config).model_fields[name].get_default(call_default_factory=True)
-        config = getattr(config, name)
-    return bool(config != default)

@@ -27,7 +27,7 @@ def clips_of(count: int, sampling: SamplingConfig) -> np.ndarray:
         >>> clips_of(12, SamplingConfig(frames=4, clips=2)).tolist()
         [[0, 3, 6, 9], [2, 5, 8, 11]]
         >>> clips_of(12, SamplingConfig(frames=4, mode="dense", step=2)).tolist()
-        [[2, 4, 6, 8]]
+        [[3, 5, 7, 9]]
     """
     frames, clips = sampling.frames, sampling.clips
     shares = (np.arange(clips) + 0.5) / clips

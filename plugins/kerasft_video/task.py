@@ -15,7 +15,7 @@ from kerasft import metrics
 from kerasft.data import Field, Source
 from kerasft.errors import DataError, OrderError
 from kerasft.training import Batch
-from kerasft.vision import resize
+from kerasft.vision.resizing import resize
 from kerasft_video.clips import clips_in
 from kerasft_video.config import VideoConfig
 from kerasft_video.data import open_data

@@ -8,8 +8,8 @@ import pytest
 
 import kerasft
 from kerasft.errors import ConfigError, PretrainedError
-from kerasft_image.backbones import applications, stages
-from kerasft_image.backbones.small import cnn, resnet20
+from kerasft.vision.backbones import applications, stages
+from kerasft.vision.backbones.small import cnn, resnet20
 from kerasft_image.drawn import shapes
 
 
@@ -68,7 +68,7 @@ def test_with_a_frozen_backbone_features_are_computed_once(tiny, capsys):
 
 
 def test_efficientnet_lite0_has_its_stages_and_sees_as_the_converter_does():
-    from kerasft_image.backbones.lite import efficientnet_lite0
+    from kerasft.vision.backbones.lite import efficientnet_lite0
 
     backbone = efficientnet_lite0(32)
     assert list(backbone.groups) == ["stem", *(f"stage{number}" for number in range(1, 8)), "top"]

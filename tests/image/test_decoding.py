@@ -11,7 +11,7 @@ import tensorflow as tf
 from PIL import Image
 
 from kerasft.data.pictures import open_picture
-from kerasft.vision import resize
+from kerasft.vision.resizing import resize
 from kerasft_image.data import graph_readable
 from kerasft_image.decoding import decode, orientation
 

@@ -132,6 +132,20 @@ def test_examples_on_disk_are_those_in_memory():
             )
 
 
+class Wide(Words):
+    def preprocess(self, raw):
+        return {"wide": tf.zeros((tf.shape(raw["text"])[0], 1 << 18), tf.float32)}
+
+
+def test_large_rows_are_encoded_a_few_at_once_and_small_ones_many():
+    ends = {}
+    for task in (Wide(), Words()):
+        ends[task.__class__], rows = [], words(160 if isinstance(task, Wide) else 700)
+        examples(task, rows, memory_limit=0, progress=ends[task.__class__].append)
+    assert np.diff(ends[Wide]).tolist() == [63, 63, 2], "64 MiB of 1 MiB each, less the bytes of the targets"
+    assert np.diff(ends[Words]).tolist() == [512, 156]
+
+
 class Deep(Words):
     def preprocess(self, raw):
         return {"ids": tf.ragged.stack([super().preprocess(raw)["ids"]], axis=1)}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from kerasft.pretrained import resolve
 from kerasft.pretrained.converters import efficientnet_lite0 as converter
-from kerasft_image.backbones.base import Backbone
+from kerasft.vision.backbones.base import Backbone
 
 NAME = "efficientnet_lite0"
-_LAST = {"head": "top"}  # the head is what this task puts behind it
+_LAST = {"head": "top"}  # the head is what a task puts behind it
 
 
 def efficientnet_lite0(side: int) -> Backbone:

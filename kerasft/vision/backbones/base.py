@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import keras
 
-from kerasft_image.backbones.stages import stages
+from kerasft.vision.backbones.stages import stages
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from kerasft.errors import ConfigError, PretrainedError
-from kerasft_image.backbones.base import Backbone
+from kerasft.vision.backbones.base import Backbone
 
 _OWN_SCALING = "MobileNetV3"
 

@@ -11,8 +11,8 @@ import keras
 from kerasft.errors import ConfigError
 from kerasft.pretrained import resolve
 from kerasft.pretrained.converters import hub as converter
-from kerasft_image.backbones.base import Backbone
-from kerasft_image.backbones.stages import stages
+from kerasft.vision.backbones.base import Backbone
+from kerasft.vision.backbones.stages import stages
 
 
 def architecture(name: str, *, suggest: Iterable[str]) -> dict[str, Any]:

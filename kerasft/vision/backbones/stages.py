@@ -20,7 +20,7 @@ def stages(backbone: keras.Model) -> dict[str, list[keras.Layer]]:
         `stage_0`, `stage_1` and so on; each has weights.
 
     Example:
-        >>> from kerasft_image.backbones.small import resnet20
+        >>> from kerasft.vision.backbones.small import resnet20
         >>> {name: len(layers) for name, layers in stages(resnet20(32)).items()}
         {'stage_0': 25, 'stage_1': 21, 'stage_2': 21}
     """
