@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kerasft.data.balance import Balance, balanced_weights, describe_balance
 from kerasft.data.bucketing import epoch_batches, padding_waste
+from kerasft.data.derived import Derived
 from kerasft.data.opening import open_records, open_source
 from kerasft.data.records import Broken, Records
 from kerasft.data.schema import Field
@@ -13,6 +14,7 @@ from kerasft.data.splits import split
 __all__ = [
     "Balance",
     "Broken",
+    "Derived",
     "Field",
     "Records",
     "Source",

@@ -9,11 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from kerasft.data.derived import Subset
 from kerasft.data.parser import RowParser
 from kerasft.data.records import Broken, Records
 from kerasft.data.schema import CLASS_KINDS, Field
 from kerasft.data.source import Columns, Source, check_indices
-from kerasft.data.tally import Tally, class_items
+from kerasft.data.tally import Tally
 from kerasft.data.values import BadValue
 from kerasft.errors import DataError
 
@@ -151,52 +152,6 @@ class RecordSource(Source):
         for name, tally in self._tallies.items():
             if tally.is_mixed():
                 yield f"{self.name}: the column {self._mapping[name]!r} mixes numbers and words as classes"
-
-
-class Subset(Source):
-    """Some rows of another source; see `Source.subset`."""
-
-    def __init__(self, parent: RecordSource, indices: Sequence[int] | np.ndarray) -> None:
-        self._parent = parent
-        self._indices = check_indices(indices, len(parent))
-        self.name, self.fields, self.notes = parent.name, parent.fields, parent.notes
-        self.skipped, self.skip_examples = parent.skipped, parent.skip_examples
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def take(self, indices: Sequence[int] | np.ndarray, columns: Sequence[str] | None = None) -> Columns:
-        return self._parent.take(self._indices[check_indices(indices, len(self))], columns)
-
-    def where(self, index: int) -> str:
-        return self._parent.where(int(self._indices[check_indices([index], len(self))[0]]))
-
-    def class_counts(self, name: str) -> dict[str, int]:
-        field = self._class_field(name, *CLASS_KINDS)
-        counts = dict.fromkeys(self._parent.class_counts(name), 0)
-        if field.kind == "label":
-            codes, classes = self.codes(name)
-            counts.update(zip(classes, np.bincount(codes, minlength=len(classes)).tolist(), strict=True))
-        else:
-            for value in self.iterate(name):
-                for item in class_items(field, value):
-                    counts[item] += 1
-        return {label: count for label, count in counts.items() if count or field.classes is not None}
-
-    def classes(self, name: str) -> tuple[str, ...]:
-        return self._parent.classes(name)
-
-    def codes(self, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
-        codes, classes = self._parent.codes(name)
-        return codes[self._indices], classes
-
-    def fingerprint(self) -> str:
-        digest = hashlib.blake2b(self._parent.fingerprint().encode(), digest_size=16)
-        digest.update(self._indices.tobytes())
-        return digest.hexdigest()
-
-    def subset(self, indices: Sequence[int] | np.ndarray) -> Source:
-        return Subset(self._parent, self._indices[check_indices(indices, len(self))])
 
 
 def _stack(field: Field, values: list[Any]) -> list[Any] | np.ndarray:

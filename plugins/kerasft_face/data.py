@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kerasft.data import Broken, Source
+from kerasft.data import Broken, Derived, Source
 from kerasft.data.pictures import PictureFiles, broken, on_white, open_picture
 from kerasft.data.source import Columns
 from kerasft.errors import DataError
@@ -173,7 +173,7 @@ def _square(image: Any, resolution: int) -> np.ndarray:
     return np.asarray(ImageOps.fit(image, (resolution, resolution), Image.Resampling.LANCZOS))
 
 
-class FittedPictures(Source):
+class FittedPictures(Derived):
     """A source whose column `picture` is brought to one size while it is read.
 
     Args:
@@ -182,24 +182,20 @@ class FittedPictures(Source):
     """
 
     def __init__(self, parent: Source, *, resolution: int) -> None:
-        self._parent, self._resolution = parent, resolution
-        self.name, self.fields, self.notes = parent.name, parent.fields, parent.notes
-        self.skipped, self.skip_examples = parent.skipped, parent.skip_examples
-
-    def __len__(self) -> int:
-        return len(self._parent)
+        super().__init__(parent)
+        self._resolution = resolution
 
     def take(self, indices: Sequence[int] | np.ndarray, columns: Sequence[str] | None = None) -> Columns:
         """Reads rows; a value that is no picture is a `DataError` that names its row."""
         names = self.columns if columns is None else tuple(columns)
         others = [name for name in names if name != "picture"]
-        found = self._parent.take(indices, others) if others else {}
+        found = self.parent.take(indices, others) if others else {}
         if "picture" in names:
             side = self._resolution
             fitted = np.empty((len(indices), side, side, 3), np.uint8)
             # One by one: large ones need room, and arrays of several dtypes would be brought to one.
             for place, index in enumerate(indices):
-                (value,) = self._parent.take([int(index)], ["picture"])["picture"]
+                (value,) = self.parent.take([int(index)], ["picture"])["picture"]
                 fitted[place] = self._fit(value, int(index))
             found["picture"] = fitted
         return {name: found[name] for name in names}
@@ -212,21 +208,3 @@ class FittedPictures(Source):
                 f"{self.where(index)}: {error}; give uint8 [height, width, 3] from 0 to 255 (or grey, or "
                 "with alpha), the content of a file, or a folder or .zip of pictures"
             ) from None
-
-    def where(self, index: int) -> str:
-        return self._parent.where(index)
-
-    def class_counts(self, name: str) -> dict[str, int]:
-        return self._parent.class_counts(name)
-
-    def classes(self, name: str) -> tuple[str, ...]:
-        return self._parent.classes(name)
-
-    def codes(self, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
-        return self._parent.codes(name)
-
-    def fingerprint(self) -> str:
-        return self._parent.fingerprint()
-
-    def subset(self, indices: Sequence[int] | np.ndarray) -> Source:
-        return FittedPictures(self._parent.subset(indices), resolution=self._resolution)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from kerasft.data import Field
-from kerasft.data.source import Columns, Source
+from kerasft.data import Derived, Field, Source
+from kerasft.data.source import Columns
 from kerasft.errors import DataError
 from kerasft_image.data import encode
 
@@ -28,7 +28,7 @@ def encoded_if_sizes_differ(source: Source) -> Source:
     return Encoded(source) if len({np.shape(picture) for picture in some}) > 1 else source
 
 
-class Encoded(Source):
+class Encoded(Derived):
     """A source whose column `image`, arrays of any size, is read as `image_bytes`, PNG files.
 
     Args:
@@ -36,21 +36,16 @@ class Encoded(Source):
     """
 
     def __init__(self, parent: Source) -> None:
-        self._parent = parent
-        self.name, self.notes = parent.name, parent.notes
-        self.skipped, self.skip_examples = parent.skipped, parent.skip_examples
+        super().__init__(parent)
         content = Field(name="image_bytes", kind="bytes")
         self.fields = tuple(
             dataclasses.replace(content, required=field.required) if field.name == "image" else field
             for field in parent.fields
         )
 
-    def __len__(self) -> int:
-        return len(self._parent)
-
     def take(self, indices: Sequence[int] | np.ndarray, columns: Sequence[str] | None = None) -> Columns:
         names = self.columns if columns is None else tuple(columns)
-        found = self._parent.take(indices, ["image" if name == "image_bytes" else name for name in names])
+        found = self.parent.take(indices, ["image" if name == "image_bytes" else name for name in names])
         if "image" in found:
             pictures = zip(found.pop("image"), indices, strict=True)
             found["image_bytes"] = [self._encode(picture, int(index)) for picture, index in pictures]
@@ -64,21 +59,3 @@ class Encoded(Source):
                 "width], [height, width, 1] or [height, width, 3]."
             )
         return encode(array)
-
-    def where(self, index: int) -> str:
-        return self._parent.where(index)
-
-    def class_counts(self, name: str) -> dict[str, int]:
-        return self._parent.class_counts(name)
-
-    def classes(self, name: str) -> tuple[str, ...]:
-        return self._parent.classes(name)
-
-    def codes(self, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
-        return self._parent.codes(name)
-
-    def fingerprint(self) -> str:
-        return self._parent.fingerprint()
-
-    def subset(self, indices: Sequence[int] | np.ndarray) -> Source:
-        return Encoded(self._parent.subset(indices))

@@ -15,7 +15,7 @@ import kerasft
 from kerasft.errors import DataError
 from kerasft_face import pictures
 from kerasft_face.alignment import POINTS, TEMPLATE, align, landmarks, read_landmarks, similarity
-from kerasft_face.data import FittedPictures, fit
+from kerasft_face.data import fit
 from kerasft_face.samples import grid
 
 
@@ -72,7 +72,6 @@ def test_a_part_of_the_rows_reads_the_same_pictures(tiny, discs):
     task = kerasft.create("face", **tiny)
     whole = source(task, {"picture": discs(20, 16)})
     part = whole.subset([19, 3])
-    assert isinstance(part, FittedPictures)
     np.testing.assert_array_equal(part.take([0, 1])["picture"], whole.take([19, 3])["picture"])
     assert part.where(0) == whole.where(19)
 
