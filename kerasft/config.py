@@ -7,7 +7,16 @@ from typing import Literal
 import pydantic
 
 from kerasft.recipe import load_recipe, merge
-from kerasft.schema import Config, ConfigField, Labels, config_fields, differs, parse
+from kerasft.schema import (
+    Config,
+    ConfigField,
+    Labels,
+    config_fields,
+    differs,
+    parse,
+    refuse_idle,
+    with_defaults,
+)
 from kerasft.training.config import TrainingConfig
 
 __all__ = [
@@ -21,6 +30,8 @@ __all__ = [
     "load_recipe",
     "merge",
     "parse",
+    "refuse_idle",
+    "with_defaults",
 ]
 
 

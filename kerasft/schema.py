@@ -58,6 +58,68 @@ def differs(config: pydantic.BaseModel, setting: str) -> bool:
     return bool(value != default)
 
 
+def refuse_idle(
+    config: pydantic.BaseModel,
+    serves: Mapping[str, tuple[str, Sequence[str]]],
+    *,
+    chosen: Mapping[str, str] | None = None,
+) -> None:
+    """Refuses settings that were changed and do nothing for what else was chosen.
+
+    For validators of configs with a choice, such as of an architecture, that only some settings concern.
+
+    Args:
+        config: A config.
+        serves: A setting, dotted into sections, to the choice that it hangs on and the values of that for
+            which it does something.
+        chosen: What counts as the value of a choice where it is not the config's.
+
+    Raises:
+        ValueError: one does nothing and differs from its default.
+
+    Example:
+        >>> class Net(Config):
+        ...     kind: str = "cnn"
+        ...     kernel: int = 3
+        >>> refuse_idle(Net(kind="lstm", kernel=5), {"kernel": ("kind", ("cnn",))})
+        Traceback (most recent call last):
+        ...
+        ValueError: kernel does nothing for the kind 'lstm', only for cnn; leave it out
+    """
+    for setting, (choice, served) in serves.items():
+        given = getattr(config, choice)
+        if (chosen or {}).get(choice, given) not in served and differs(config, setting):
+            raise ValueError(
+                f"{setting} does nothing for the {choice} {given!r}, only for {', '.join(served)}; leave it "
+                "out"
+            )
+
+
+def with_defaults(values: Any, sections: Mapping[str, Mapping[str, Any]]) -> Any:
+    """Returns what was given for a config, with other defaults in its sections.
+
+    For validators (mode "before") of configs whose defaults depend on a choice.
+
+    Args:
+        values: What pydantic passes to such a validator.
+        sections: Section to setting to default; a setting given as None counts as left out.
+
+    Example:
+        >>> with_defaults({"head": {"dropout": 0.3}}, {"head": {"dropout": 0.5, "norm": True}})
+        {'head': {'dropout': 0.3, 'norm': True}}
+    """
+    if not isinstance(values, dict):
+        return values
+    for section, own in sections.items():
+        given = values.get(section, {})
+        if isinstance(given, pydantic.BaseModel):
+            given = {key: getattr(given, key) for key in given.model_fields_set}
+        if isinstance(given, dict):
+            given = {key: value for key, value in given.items() if value is not None or key not in own}
+            values = {**values, section: {**own, **given}}
+    return values
+
+
 def _as_words(labels: Any) -> Any:
     # A recipe says `labels: [0, 1]`; data has them as "0" and "1".
     if not isinstance(labels, (list, tuple)):

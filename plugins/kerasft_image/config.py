@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pydantic
 
-from kerasft.config import Config, Labels, TaskConfig, TrainingConfig, differs
+from kerasft.config import Config, Labels, TaskConfig, TrainingConfig, refuse_idle, with_defaults
 from kerasft.vision.names import PRETRAINED, SCRATCH
 
 Kind = Literal["classification", "multilabel", "recognition"]
@@ -202,27 +202,12 @@ class ImageConfig(TaskConfig):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _defaults_of_backbone(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        scratch = values.get("backbone", "cnn") in SCRATCH
-        for section, own in (_FROM_SCRATCH if scratch else _PRETRAINED).items():
-            given = values.get(section, {})
-            if isinstance(given, pydantic.BaseModel):
-                given = {key: getattr(given, key) for key in given.model_fields_set}
-            if isinstance(given, dict):
-                given = {key: value for key, value in given.items() if value is not None or key not in own}
-                values = {**values, section: {**own, **given}}
-        return values
+        chosen = values.get("backbone", "cnn") if isinstance(values, dict) else "cnn"
+        return with_defaults(values, _FROM_SCRATCH if chosen in SCRATCH else _PRETRAINED)
 
     @pydantic.model_validator(mode="after")
     def _check_use(self) -> ImageConfig:
-        for setting, (choice, served) in _SERVES.items():
-            # Saved configs hold every setting, so one that keeps its default was not asked for.
-            if getattr(self, choice) not in served and differs(self, setting):
-                raise ValueError(
-                    f"{setting} does nothing for the {choice} {getattr(self, choice)!r}, only for "
-                    f"{', '.join(served)}; leave it out"
-                )
+        refuse_idle(self, _SERVES)
         if self.crop < 1 and self.fit != "crop":
             raise ValueError(f"crop does nothing with fit {self.fit!r}, only with crop; leave it out")
         return self

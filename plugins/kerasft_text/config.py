@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pydantic
 
-from kerasft.config import Config, Labels, TaskConfig, TrainingConfig, differs
+from kerasft.config import Config, Labels, TaskConfig, TrainingConfig, refuse_idle, with_defaults
 
 Kind = Literal["classification", "multilabel", "regression", "entities"]
 
@@ -208,17 +208,8 @@ class TextConfig(TaskConfig):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _defaults_of_encoder(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        scratch = values.get("encoder", "minilm") in SCRATCH
-        for section, own in (_FROM_SCRATCH if scratch else _PRETRAINED).items():
-            given = values.get(section, {})
-            if isinstance(given, pydantic.BaseModel):
-                given = {key: getattr(given, key) for key in given.model_fields_set}
-            if isinstance(given, dict):
-                given = {key: value for key, value in given.items() if value is not None or key not in own}
-                values = {**values, section: {**own, **given}}
-        return values
+        chosen = values.get("encoder", "minilm") if isinstance(values, dict) else "minilm"
+        return with_defaults(values, _FROM_SCRATCH if chosen in SCRATCH else _PRETRAINED)
 
     @pydantic.model_validator(mode="after")
     def _check_heads(self) -> TextConfig:
@@ -232,11 +223,5 @@ class TextConfig(TaskConfig):
     @pydantic.model_validator(mode="after")
     def _check_use(self) -> TextConfig:
         chosen = {"kind": self.kind, "encoder": _PRETRAINED_ENCODER if self.pretrained else self.encoder}
-        for setting, (choice, served) in _SERVES.items():
-            # Saved configs hold every setting, so one that keeps its default was not asked for.
-            if chosen[choice] not in served and differs(self, setting):
-                raise ValueError(
-                    f"{setting} does nothing for the {choice} {getattr(self, choice)!r}, only for "
-                    f"{', '.join(served)}; leave it out"
-                )
+        refuse_idle(self, _SERVES, chosen=chosen)
         return self

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pydantic
 
-from kerasft.config import Config, Labels, TaskConfig, TrainingConfig, differs
+from kerasft.config import Config, Labels, TaskConfig, TrainingConfig, refuse_idle, with_defaults
 
 Model = Literal["r2plus1d", "c3d", "i3d", "cnn_lstm", "skeleton"]
 
@@ -170,25 +170,10 @@ class VideoConfig(TaskConfig):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _defaults_of_model(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        scratch = values.get("model", "r2plus1d") in SCRATCH
-        for section, own in (_FROM_SCRATCH if scratch else _PRETRAINED).items():
-            given = values.get(section, {})
-            if isinstance(given, pydantic.BaseModel):
-                given = {key: getattr(given, key) for key in given.model_fields_set}
-            if isinstance(given, dict):
-                given = {key: value for key, value in given.items() if value is not None or key not in own}
-                values = {**values, section: {**own, **given}}
-        return values
+        chosen = values.get("model", "r2plus1d") if isinstance(values, dict) else "r2plus1d"
+        return with_defaults(values, _FROM_SCRATCH if chosen in SCRATCH else _PRETRAINED)
 
     @pydantic.model_validator(mode="after")
     def _check_use(self) -> VideoConfig:
-        for setting, served in _SERVES.items():
-            # Saved configs hold every setting, so one that keeps its default was not asked for.
-            if self.model not in served and differs(self, setting):
-                raise ValueError(
-                    f"{setting} does nothing for the model {self.model!r}, only for {', '.join(served)}; "
-                    "leave it out"
-                )
+        refuse_idle(self, {setting: ("model", models) for setting, models in _SERVES.items()})
         return self
