@@ -153,7 +153,7 @@ def _opened(source: Any, fps: float | None) -> Any:
         settings["options"] = {"framerate": f"{fps:g}"}
     try:
         container = av.open(address, timeout=10.0 if url else None, **settings)
-    except (OSError, ValueError) as error:
+    except (av.FFmpegError, OSError, ValueError) as error:
         if camera or url:
             what = f"the camera {source}" if camera else source
             raise DataError(f"{what} cannot be opened ({error}); see whether it is there") from None
@@ -173,7 +173,7 @@ def _decoded(container: Any, source: Any) -> Iterator[Frame]:
             time = number / rate if frame.time is None else float(frame.time)
             begin = time if begin is None else begin
             yield Frame(time - begin, lambda frame=frame: _upright(frame))  # type: ignore[misc]
-    except (OSError, ValueError) as error:
+    except (_av().FFmpegError, OSError, ValueError) as error:
         raise DataError(unreadable(source, error)) from None
 
 
