@@ -15,7 +15,7 @@ def as_trained(config: VideoConfig) -> Fit:
     """Returns what brings pictures to the size of a model exactly as training did."""
     import tensorflow as tf
 
-    from kerasft.vision import resize
+    from kerasft.vision.resizing import resize
 
     def fit(pixels: np.ndarray) -> np.ndarray:
         with tf.device("CPU:0"):

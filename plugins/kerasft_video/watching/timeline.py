@@ -33,8 +33,8 @@ class Timeline:
 
     Example:
         >>> line = Timeline(jumps=True)
-        >>> line.place(7.00, 0.0), line.place(7.04, 0.2)
-        (Moment(time=0.0, gap=False), Moment(time=0.04, gap=False))
+        >>> line.place(7.0, 0.0), line.place(7.5, 0.9)
+        (Moment(time=0.0, gap=False), Moment(time=0.5, gap=False))
         >>> line.lost()
         >>> line.place(0.0, 9.0)
         Moment(time=9.0, gap=True)
