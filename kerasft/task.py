@@ -376,6 +376,14 @@ class Task:
         """Returns lookup tables and the like that `preprocess` and `postprocess` use, to be exported."""
         return []
 
+    def export_facts(self) -> dict[str, Any]:
+        """Returns what is to be known of an export beyond config and metrics, such as what an index finds.
+
+        The manifest has it as "facts", and the report says it; fit for JSON. It is asked after `resources`;
+        the default is nothing.
+        """
+        return {}
+
     # -------------------------------------------------------------------------------------------------- Verbs
 
     @property

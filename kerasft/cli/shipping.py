@@ -9,7 +9,7 @@ import typer
 
 from kerasft.cli.output import answering, print_json, print_lines, print_rich
 from kerasft.cli.quiet import import_tensorflow
-from kerasft.cli.tasks import AsJson
+from kerasft.cli.tasks import AsJson, Settings
 from kerasft.cli.using import Checkpoint
 
 
@@ -37,6 +37,7 @@ def export(
         int | None,
         typer.Option("--batch-in-graph", min=1, metavar="ROWS", help="Most rows the model batches itself."),
     ] = None,
+    settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
     """Export a run's best checkpoint as a verified SavedModel."""
@@ -44,9 +45,11 @@ def export(
         import_tensorflow()
         import kerasft
         from kerasft.export import Batching
+        from kerasft.recipe import merge
 
         batching = Batching(max_batch_size=batch) if batch is not None else None
-        report = kerasft.load(run).export(target, version=version, batching=batching)
+        task = kerasft.load(run, config=merge({}, settings or []))
+        report = task.export(target, version=version, batching=batching)
         if as_json:
             print_json(report.to_dict())
         else:

@@ -118,6 +118,7 @@ class ExportReport:
         size: Bytes in all of its files.
         signatures: Each signature with its inputs and outputs, in words.
         verification: The checks, or None when verification was switched off.
+        facts: What the task says of it, by name, such as what an index reaches.
     """
 
     path: Path
@@ -125,6 +126,7 @@ class ExportReport:
     size: int
     signatures: dict[str, str] = field(default_factory=dict)
     verification: VerifyReport | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def checks(self) -> tuple[Check, ...]:
@@ -139,6 +141,7 @@ class ExportReport:
             "size": self.size,
             "signatures": dict(self.signatures),
             "checks": [asdict(check) for check in self.checks],
+            "facts": dict(self.facts),
         }
 
     def to_json(self) -> str:
@@ -149,7 +152,8 @@ class ExportReport:
         passed = sum(check.ok is True for check in self.checks)
         verdict = f"{passed} checks passed" if self.verification else "not verified"
         lines = [f"{self.path}: version {self.version}, {self.size / 1e6:.1f} MB, {verdict}"]
-        return "\n".join(lines + [f"  {name}{text}" for name, text in self.signatures.items()])
+        lines += [f"  {name}{text}" for name, text in self.signatures.items()]
+        return "\n".join(lines + [f"  {name}: {_said(fact)}" for name, fact in self.facts.items()])
 
     def __rich__(self) -> RenderableType:
         from rich.console import Group
@@ -157,3 +161,9 @@ class ExportReport:
 
         parts: list[RenderableType] = [Text(str(self))]
         return Group(*parts, self.verification) if self.verification else Group(*parts)
+
+
+def _said(fact: Any) -> str:
+    if not isinstance(fact, dict):
+        return str(fact)
+    return ", ".join(f"{name} {_said(value)}" for name, value in fact.items())

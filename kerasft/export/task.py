@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ def export_task(
     module = tf.Module()
     module.weights = [weight.value for model in task.models.values() for weight in model.weights]
     module.resources = task.resources()
+    facts = task.export_facts()
     with merged(list(task.models.values())):
         signatures = {name: trace(task, name) for name in task.signatures()}
         if batching is not None:
@@ -42,10 +44,12 @@ def export_task(
                 "config": task.dump_config(),
                 "metrics": task.last_metrics,
                 "calls": _calls(task, signatures),
+                "facts": facts,
             },
             version=version,
             verify=verify,
         )
+    report = replace(report, facts=facts)
     outputs = {name: function.structured_outputs for name, function in signatures.items()}
     card = model_card(task, name=target.name, run=task.run, outputs=outputs).encode(errors="replace")
     write_atomically(target / "README.md", lambda file: file.write(card))

@@ -14,6 +14,9 @@ FULL_SOFTMAX_ITEMS = 50_000
 """Up to how many items the objective auto compares with all of them."""
 
 
+VECTORED = ("gmf", "two_tower", "sasrec")
+"""Scorers whose best items are neighbours of a vector of the user."""
+
 FEATURED = ("wide_deep", "deepfm", "dcn", "two_tower")
 """Scorers that read features."""
 
@@ -161,6 +164,14 @@ class RecommenderConfig(TaskConfig):
         description="Which rows a share for validation takes: any, or the last ones of every user by "
         "timestamp, at least one.",
     )
+    index: Literal["exact", "ivf"] = pydantic.Field(
+        "exact",
+        description="How predict and exports find the best items: by the scores of all, or in an inverted "
+        "file, for hundreds of thousands of items (gmf, two_tower and sasrec).",
+    )
+    recall: float = pydantic.Field(
+        0.9, gt=0, le=1, description="Share of the best items that index=ivf is to find."
+    )
     network: NetworkConfig = pydantic.Field(default_factory=NetworkConfig, description="The scorer.")
     metrics: MetricsConfig = pydantic.Field(
         default_factory=MetricsConfig, description="What evaluate and validation measure."
@@ -168,6 +179,15 @@ class RecommenderConfig(TaskConfig):
     training: RecommenderTraining = pydantic.Field(
         default_factory=RecommenderTraining, description="Optimizer, rates, batches, epochs."
     )
+
+    @pydantic.model_validator(mode="after")
+    def _check_index(self) -> RecommenderConfig:
+        if self.index == "ivf" and self.scorer not in VECTORED:
+            raise ValueError(
+                f"index=ivf looks near the vector of a user, and scorer={self.scorer} scores pairs: take "
+                f"index=exact, or one of {', '.join(VECTORED)}"
+            )
+        return self
 
     @pydantic.model_validator(mode="after")
     def _check_heads(self) -> RecommenderConfig:

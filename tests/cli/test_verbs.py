@@ -11,6 +11,7 @@ import pytest
 
 import kerasft
 from kerasft.cli.training import parse_freeze
+from kerasft.export.layout import MANIFEST
 from kerasft.serving.client import Client
 
 
@@ -338,8 +339,11 @@ class TestShipping:
         assert (first["version"], first["path"]) == (1, str(target / "1"))
         assert first["checks"]
         assert all(check["ok"] is not False for check in first["checks"])
-        shown = cli("export", run, target, "--version", 7).out
+        assert first["facts"] == {}
+        shown = cli("export", run, target, "--version", 7, "--set", "training.epochs=3").out
         assert str(target / "7") in shown
+        manifest = json.loads((target / "7" / MANIFEST).read_text())
+        assert manifest["config"]["training"]["epochs"] == 3
         assert (target / "7" / "saved_model.pb").is_file()
         assert "version 7" in sentence(cli("export", run, target, "--version", 7, code=2))
 

@@ -12,6 +12,7 @@ from kerasft_recommender.scorers.mlp import MLP
 from kerasft_recommender.scorers.neumf import NeuMF
 from kerasft_recommender.scorers.sasrec import SASRec
 from kerasft_recommender.scorers.two_tower import TwoTower
+from kerasft_recommender.scorers.vectored import Vectored
 from kerasft_recommender.scorers.wide_deep import WideDeep
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ __all__ = [
     "SASRec",
     "Scorer",
     "TwoTower",
+    "Vectored",
     "WideDeep",
     "make_scorer",
 ]

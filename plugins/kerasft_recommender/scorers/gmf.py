@@ -7,13 +7,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from kerasft_recommender.answering import ridge
 from kerasft_recommender.layers import Table
-from kerasft_recommender.scorers.base import Scorer
+from kerasft_recommender.scorers.vectored import Vectored
 
 
 @keras.saving.register_keras_serializable(package="kerasft_recommender")
-class GMF(Scorer):
+class GMF(Vectored):
     """A weighted dot product of the vectors of user and item, plus a bias of the item.
 
     Source: He et al., 2017, "Neural Collaborative Filtering", section 3.2; the bias as in Koren et al., 2009,
@@ -51,20 +50,6 @@ class GMF(Scorer):
 
     def user(self, rows: Any) -> tf.Tensor:
         return self.importance(self.user_table(rows))
-
-    def directions(self, *, stop: int) -> tf.Tensor:
-        return tf.math.l2_normalize(self.items()[:stop, :-1], -1)
-
-    def pairs(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_sum(users[:, None] * items[..., :-1], -1) + items[..., -1]
-
-    def every(self, users: tf.Tensor, *, stop: int) -> tf.Tensor:
-        items = self.items()[:stop]
-        return tf.matmul(users, items[:, :-1], transpose_b=True) + items[:, -1]
-
-    def of_history(self, items: tf.Tensor, chosen: tf.Tensor, *, stop: int) -> tf.Tensor:
-        vectors = self.item(items)[..., :-1]
-        return self.every(ridge(vectors, chosen, self.items()[1:stop, :-1]), stop=stop)
 
 
 @keras.saving.register_keras_serializable(package="kerasft_recommender")

@@ -9,11 +9,11 @@ import tensorflow as tf
 
 from kerasft_recommender.catalogue import Catalogue
 from kerasft_recommender.layers import Table
-from kerasft_recommender.scorers.base import Scorer
+from kerasft_recommender.scorers.vectored import Vectored
 from kerasft_recommender.vocabulary import UNKNOWN
 
 
-class SASRec(Scorer):
+class SASRec(Vectored):
     """The dot product of an item's vector with what causal self-attention makes of the last choices.
 
     There is no table of users: whoever has a history has a vector, without training. Blocks normalise first.
@@ -34,6 +34,8 @@ class SASRec(Scorer):
         >>> scorer(tf.constant([1, 2]), tf.constant([[2, 1, 1], [2, 2, 1]])).shape
         TensorShape([2, 3])
     """
+
+    biased = False
 
     def __init__(
         self,
@@ -70,15 +72,9 @@ class SASRec(Scorer):
         encoded = tf.concat([tf.zeros_like(self.item_table(lengths))[:, None], encoded], 1)
         return tf.gather(encoded, lengths, batch_dims=1)
 
-    def pairs(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_sum(users[:, None] * items, -1)
-
-    def every(self, users: tf.Tensor, *, stop: int) -> tf.Tensor:
-        return tf.matmul(users, self.items()[:stop], transpose_b=True)
-
-    def of_history(self, items: tf.Tensor, chosen: tf.Tensor, *, stop: int) -> tf.Tensor:
+    def fold(self, items: tf.Tensor, chosen: tf.Tensor, gram: tf.Tensor) -> tf.Tensor:
         kept = tf.ragged.boolean_mask(items, chosen)
-        return self.every(self._last(kept[:, -self.length :]), stop=stop)
+        return self._last(kept[:, -self.length :])
 
 
 class Encoder(keras.layers.Layer):

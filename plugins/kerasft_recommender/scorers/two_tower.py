@@ -7,15 +7,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from kerasft_recommender.answering import ridge
 from kerasft_recommender.catalogue import Catalogue
 from kerasft_recommender.layers import Fields, Table
-from kerasft_recommender.scorers.base import Scorer
+from kerasft_recommender.scorers.vectored import Vectored
 from kerasft_recommender.sides import Side, Sides
 
 
 @keras.saving.register_keras_serializable(package="kerasft_recommender")
-class TwoTower(Scorer):
+class TwoTower(Vectored):
     """The dot product of a user's vector and an item's, plus a bias of the item.
 
     A vector is that of the id plus those of all features: of an item with texts and pictures, say, the id's
@@ -103,23 +102,11 @@ class TwoTower(Scorer):
     def items(self) -> tf.Tensor:
         return self.item(tf.range(self.catalogue.items.capacity))
 
-    def pairs(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
-        if items.shape[0] == 1:
-            return tf.matmul(users, items[0, :, :-1], transpose_b=True) + items[..., -1]
-        return tf.reduce_sum(users[:, None] * items[..., :-1], -1) + items[..., -1]
-
-    def every(self, users: tf.Tensor, *, stop: int) -> tf.Tensor:
-        return self.every_for(users, stop=stop, training=False)
+    def points(self, *, start: int = 0, stop: int) -> tf.Tensor:
+        return self.item(tf.range(start, stop))
 
     def every_for(self, users: tf.Tensor, *, stop: int, training: bool) -> tf.Tensor:
         return self.pairs(users, self.items_for(tf.range(stop), training=training)[None])
-
-    def directions(self, *, stop: int) -> tf.Tensor:
-        return tf.math.l2_normalize(self.item(tf.range(stop))[:, :-1], -1)
-
-    def of_history(self, items: tf.Tensor, chosen: tf.Tensor, *, stop: int) -> tf.Tensor:
-        vectors = self.item(items)[..., :-1]
-        return self.every(ridge(vectors, chosen, self.item(tf.range(1, stop))[:, :-1]), stop=stop)
 
     def regularized(self, features: dict[str, Any]) -> tf.Tensor:
         return self.user(features["user"])

@@ -1,0 +1,70 @@
+"""Scorers whose score is the dot product of two vectors."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import tensorflow as tf
+
+from kerasft_recommender.answering import ridge
+from kerasft_recommender.scorers.base import Scorer
+
+
+class Vectored(Scorer):
+    """A vector of the user times a vector of the item, plus a bias of the item.
+
+    So the best items are neighbours of a user, and can be found without scoring all.
+
+    Attributes:
+        biased: Whether the last entry of an item's vector is its bias.
+    """
+
+    biased: ClassVar[bool] = True
+
+    def points(self, *, start: int = 0, stop: int) -> tf.Tensor:
+        """Returns what stands for the items from row `start` to `stop`, a bias last if there are biases."""
+        return self.items()[start:stop]
+
+    def queries(self, users: tf.Tensor) -> tf.Tensor:
+        """Returns vectors of users `[n, width]` as those whose dot products with `points` are the scores."""
+        return tf.concat([users, tf.ones_like(users[:, :1])], -1) if self.biased else users
+
+    def free(self, items: tf.Tensor) -> tf.Tensor:
+        """Returns vectors of items `[..., width]` without the bias."""
+        return items[..., :-1] if self.biased else items
+
+    def bias(self, items: tf.Tensor) -> Any:
+        """Returns the biases in vectors of items, `[...]`."""
+        return items[..., -1] if self.biased else 0.0
+
+    def directions(self, *, stop: int) -> tf.Tensor:
+        return tf.math.l2_normalize(self.free(self.points(stop=stop)), -1)
+
+    def pairs(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+        if items.shape[0] == 1:
+            return tf.matmul(users, self.free(items)[0], transpose_b=True) + self.bias(items)
+        return tf.reduce_sum(users[:, None] * self.free(items), -1) + self.bias(items)
+
+    def every(self, users: tf.Tensor, *, stop: int) -> tf.Tensor:
+        return self.pairs(users, self.points(stop=stop)[None])
+
+    def gram(self, *, stop: int) -> tf.Tensor:
+        """Returns the sum of the outer products of the vectors of all items, which `fold` needs."""
+        every = self.free(self.points(start=1, stop=stop))
+        return tf.matmul(every, every, transpose_a=True)
+
+    def fold(self, items: tf.Tensor, chosen: tf.Tensor, gram: tf.Tensor) -> tf.Tensor:
+        """Returns vectors of users who chose some items, and whom training did not see.
+
+        Args:
+            items: Rows int32 `[n, m]`.
+            chosen: Which of them are there, bool `[n, m]`.
+            gram: See `gram`.
+
+        Returns:
+            float32 `[n, width]`.
+        """
+        return ridge(self.free(self.item(items)), chosen, gram)
+
+    def of_history(self, items: tf.Tensor, chosen: tf.Tensor, *, stop: int) -> tf.Tensor:
+        return self.every(self.fold(items, chosen, self.gram(stop=stop)), stop=stop)
