@@ -5,6 +5,7 @@ Subword units need the packages of `pip install 'kerasft[translation]'`; the res
 
 from __future__ import annotations
 
+from kerasft.generation.byte_bpe import ByteBpe, byte_alphabet
 from kerasft.generation.causal import CausalBlock, CausalLM, CausalSizes, Past, hide, rotate
 from kerasft.generation.layers import Attention, FeedForward, TiedEmbedding, sinusoids
 from kerasft.generation.loss import sequence_losses, smoothed_losses, token_losses
@@ -18,6 +19,7 @@ __all__ = [
     "START",
     "UNKNOWN",
     "Attention",
+    "ByteBpe",
     "CausalBlock",
     "CausalLM",
     "CausalSizes",
@@ -27,6 +29,7 @@ __all__ = [
     "Subwords",
     "TiedEmbedding",
     "beam_search",
+    "byte_alphabet",
     "draw",
     "hide",
     "rotate",

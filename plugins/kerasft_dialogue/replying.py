@@ -16,7 +16,7 @@ FINISH = ("", "end", "stop", "length", "empty")
 """Why a reply ended, by number; nothing while it goes on."""
 
 _NEVER = -1e30
-_CHARS = 8  # of a text with more of them for each token of the context, the end is read
+_CHARS = 8  # of a text so many are read for each token of the context
 
 
 class Settings(NamedTuple):
@@ -124,9 +124,12 @@ class Replier:
         is_last = tf.concat([row[1:] != row[:-1], [True]], axis=0)[: tf.shape(row)[0]]
         is_system = is_first & (role == "system") & ~is_last
         half = tf.gather(room, row) // 2 - around
-        chars = self._ends(text)
         written = write_turns(
-            self._codec, role, chars, most=tf.where(is_system, half, context), keep_end=~is_system
+            self._codec,
+            role,
+            self._readable(text, ~is_system),
+            most=tf.where(is_system, half, context),
+            keep_end=~is_system,
         )
         sizes = tf.cast(written.tokens.row_lengths(), tf.int32)
         system = tf.math.unsorted_segment_sum(tf.where(is_system, sizes, 0), row, rows)
@@ -151,10 +154,12 @@ class Replier:
         sizes = tf.constant([len(self._codec.template.before[name]) for name in ROLES])
         return tf.reduce_sum(tf.where(role[:, None] == tf.constant(ROLES)[None], sizes[None], 0), axis=1)
 
-    def _ends(self, text: Any) -> tf.Tensor:
+    def _readable(self, text: Any, keep_end: Any) -> tf.Tensor:
+        # Text that cannot matter is not made into tokens, which takes long.
         valid = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace")
         most = _CHARS * self._context
-        start = tf.maximum(tf.strings.length(valid, unit="UTF8_CHAR") - most, 0)
+        over = tf.maximum(tf.strings.length(valid, unit="UTF8_CHAR") - most, 0)
+        start = tf.where(keep_end, over, 0)
         return tf.strings.substr(valid, start, tf.fill(tf.shape(start), most), unit="UTF8_CHAR")
 
     def share(self) -> Prefix | None:

@@ -37,6 +37,23 @@ _SETTINGS = {
     "top_p": tf.TensorSpec([None], tf.float32),
     "max_tokens": tf.TensorSpec([None], tf.int64),
 }
+# What `chat_next` takes back; names and values are those of `State` and `Settings`.
+_STATE = {
+    "cache": tf.TensorSpec([None, None, None, None, None], tf.float32),
+    "hidden": tf.TensorSpec([None, None], tf.float32),
+    "place": tf.TensorSpec([None], tf.int32),
+    "tokens": tf.TensorSpec([None, None], tf.int32),
+    "finish": tf.TensorSpec([None], tf.int32),
+    "shown": tf.TensorSpec([None], tf.int32),
+}
+_DRAWING = {
+    "stop": tf.TensorSpec([None, None], tf.string),
+    "seed": tf.TensorSpec([None], tf.int64),
+    "temperature": tf.TensorSpec([None], tf.float32),
+    "top_k": tf.TensorSpec([None], tf.int32),
+    "top_p": tf.TensorSpec([None], tf.float32),
+    "limit": tf.TensorSpec([None], tf.int32),
+}
 _ROWS = (Field(name="roles", kind="tokens"), Field(name="texts", kind="strings"))
 _EXAMPLE = (
     ("Good day!", "Hello, how can I help?"),
@@ -275,21 +292,43 @@ class Dialogue(kerasft.Task):
             "serving_default": dict(_TURNS),
             "ask": {"text": tf.TensorSpec([None], tf.string)},
             "sample": {**_TURNS, **_SETTINGS},
+            "chat_start": {**_TURNS, **_SETTINGS},
+            "chat_next": {
+                "steps": tf.TensorSpec([None], tf.int64),
+                **{f"state_{name}": spec for name, spec in {**_STATE, **_DRAWING}.items()},
+            },
         }
 
     def calls(self) -> dict[str, str]:
-        return {"chat": "serving_default", "ask": "ask", "sample": "sample"}
+        return {"chat": "serving_default", **{name: name for name in list(self.signatures())[1:]}}
 
     def serve(self, inputs: dict[str, Any], *, signature: str) -> dict[str, Any]:
         replier = self.replier()
+        if signature == "chat_next":
+            return self._go_on(replier, inputs)
         if signature == "ask":
             texts = inputs["text"][:, None]
             roles = tf.where(texts != "", "user", "")
         else:
             roles, texts = inputs["roles"], inputs["texts"]
         state = replier.start(roles, texts, self._settings(inputs, tf.shape(roles)[:1]))
-        state = replier.go_on(state, steps=self.config.context)
-        return _answer(replier, state)
+        if signature == "chat_start":
+            return _named(state)
+        return _answer(replier, replier.go_on(state, steps=self.config.context))
+
+    def _go_on(self, replier: Replier, inputs: dict[str, Any]) -> dict[str, Any]:
+        sizes = self.network.sizes
+        shape = [None, 2 * sizes.layers, sizes.kv_heads, None, sizes.size]
+        given = {name: inputs[f"state_{name}"] for name in (*_STATE, *_DRAWING)}
+        given["cache"] = tf.ensure_shape(given["cache"], shape)
+        state = State(
+            **{name: given[name] for name in _STATE},
+            settings=Settings(**{name: given[name] for name in _DRAWING}),
+        )
+        steps = tf.reduce_max(tf.concat([inputs["steps"], [0]], axis=0))
+        state = replier.go_on(state, steps=tf.cast(tf.minimum(steps, self.config.context), tf.int32))
+        text, state = replier.show(state)
+        return {"text": text, "finish": tf.gather(tf.constant(FINISH), state.finish), **_named(state)}
 
     def _settings(self, inputs: dict[str, Any], rows: Any) -> Settings:
         decoding = self.config.decoding
@@ -331,6 +370,11 @@ class Dialogue(kerasft.Task):
     def resources(self) -> list[Any]:
         self.replier()
         return [*self.codec.resources, *([] if self._shared is None else [self._shared.cache])]
+
+
+def _named(state: State) -> dict[str, Any]:
+    values = {**state._asdict(), **state.settings._asdict()}
+    return {f"state_{name}": values[name] for name in (*_STATE, *_DRAWING)}
 
 
 def _answer(replier: Replier, state: State) -> dict[str, Any]:

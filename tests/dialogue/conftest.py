@@ -15,7 +15,7 @@ TINY: dict[str, Any] = {
     "context": 64,
     "dropout": 0.0,
     "decoding": {"max_tokens": 12},
-    "training": {"batch_tokens": 256, "epochs": 30, "learning_rate": 5e-3},
+    "training": {"batch_tokens": 128, "epochs": 30, "learning_rate": 5e-3},
 }
 
 ANSWERS = {
