@@ -1,0 +1,299 @@
+"""Causal language models of the Llama family as `CausalLM`: GGUF files and Hugging Face folders."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kerasft.errors import ConfigError, PretrainedError
+from kerasft.pretrained.converters.places import Place, fill
+from kerasft.pretrained.converters.report import LoadReport
+from kerasft.pretrained.readers.gguf import Gguf, read_gguf
+from kerasft.pretrained.safetensors import open_tensors
+
+if TYPE_CHECKING:
+    from kerasft.generation import ByteBpe, CausalLM, CausalSizes
+
+_CONTROL = 3  # llama.cpp's type of a token that no text is made of
+_SPLITS = {"smollm": "smollm", "gpt-2": "gpt2"}
+_SYSTEM = re.compile(r"<\|im_start\|>system\n(.*?)<\|im_end\|>", re.DOTALL)
+
+# Our variables of a block: names in GGUF and in Hugging Face folders.
+_NORMS = {
+    "attention_norm": ("attn_norm", "input_layernorm"),
+    "norm": ("ffn_norm", "post_attention_layernorm"),
+}
+_KERNELS = {
+    "query": ("attn_q", "self_attn.q_proj"),
+    "key": ("attn_k", "self_attn.k_proj"),
+    "value": ("attn_v", "self_attn.v_proj"),
+    "output_dense": ("attn_output", "self_attn.o_proj"),
+    "gate": ("ffn_gate", "mlp.gate_proj"),
+    "up": ("ffn_up", "mlp.up_proj"),
+    "down": ("ffn_down", "mlp.down_proj"),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CausalFolder:
+    """What a folder says of its model.
+
+    Attributes:
+        folder: The folder.
+        sizes: Those of the network.
+        context: Most tokens that it was trained with.
+        system: What its chat template has the system say where nobody does; nothing if it has none.
+    """
+
+    folder: Path
+    sizes: CausalSizes
+    context: int
+    system: str
+
+    def tokenizer(self) -> ByteBpe:
+        """Returns the tokenizer.
+
+        Raises:
+            PretrainedError: It is of a sort that is not known.
+        """
+        from kerasft.generation import ByteBpe
+
+        found = _gguf(self.folder)
+        record = _gguf_tokens(self.folder, found) if found is not None else _hub_tokens(self.folder)
+        try:
+            return ByteBpe(**record)
+        except ConfigError as error:
+            raise PretrainedError(f"the tokenizer of {self.folder} cannot be used: {error}") from error
+
+    def load_weights(self, network: CausalLM) -> LoadReport:
+        """Copies the weights into a network of these sizes.
+
+        Raises:
+            PretrainedError: Tensors are missing or have other shapes.
+        """
+        found = _gguf(self.folder)
+        if found is not None:
+            return fill(_places(network, gguf=True), found.tensors, source=self.folder)
+        with open_tensors(self.folder) as tensors:
+            return fill(_places(network, gguf=False), tensors, source=self.folder)
+
+
+def matches(folder: Path) -> bool:
+    """Says whether a folder holds a GGUF file or a Hugging Face Llama."""
+    if any(folder.glob("*.gguf")):
+        return True
+    path = folder / "config.json"
+    return path.is_file() and _json(path).get("model_type") == "llama"
+
+
+def open_causal(folder: Path) -> CausalFolder:
+    """Reads what a folder says of its model.
+
+    Args:
+        folder: One with a single .gguf file, or with `config.json`, `tokenizer.json` and safetensors.
+
+    Raises:
+        PretrainedError: It holds no such model, or a variant that is not covered.
+
+    Example:
+        >>> found = open_causal(kerasft.pretrained.resolve("smollm2"))     # doctest: +SKIP
+        >>> found.sizes.layers                                            # doctest: +SKIP
+        30
+    """
+    file = _gguf(folder)
+    if file is not None:
+        return _from_gguf(folder, file)
+    if matches(folder):
+        return _from_hub(folder, _json(folder / "config.json"))
+    raise PretrainedError(
+        f"{folder} holds no causal language model that can be converted: it needs one .gguf file, or a "
+        'config.json of the model_type "llama" with safetensors'
+    )
+
+
+def _gguf(folder: Path) -> Gguf | None:
+    files = sorted(folder.glob("*.gguf"))
+    if len(files) > 1:
+        raise PretrainedError(f"{folder} holds {len(files)} GGUF files; leave the one that is meant")
+    return read_gguf(files[0]) if files else None
+
+
+def _from_gguf(folder: Path, file: Gguf) -> CausalFolder:
+    from kerasft.generation import CausalSizes
+
+    settings = file.settings
+    kind = settings.get("general.architecture")
+    if kind != "llama":
+        raise PretrainedError(
+            f'{folder} holds a model of the architecture "{kind}"; only "llama" is converted'
+        )
+    if "output.weight" in file.tensors:
+        raise PretrainedError(f"{folder} has an output table of its own; only tied ones are converted")
+    with _needed(folder):
+        width, heads = settings["llama.embedding_length"], settings["llama.attention.head_count"]
+        sizes = CausalSizes(
+            vocabulary=file.tensors["token_embd.weight"].shape[0],
+            width=width,
+            layers=settings["llama.block_count"],
+            heads=heads,
+            kv_heads=settings.get("llama.attention.head_count_kv", heads),
+            size=settings.get("llama.rope.dimension_count", width // heads),
+            hidden=settings["llama.feed_forward_length"],
+            base=settings.get("llama.rope.freq_base", 10000.0),
+            epsilon=settings["llama.attention.layer_norm_rms_epsilon"],
+        )
+        context = settings["llama.context_length"]
+    return CausalFolder(
+        folder=folder,
+        sizes=sizes,
+        context=context,
+        system=_system(settings.get("tokenizer.chat_template", "")),
+    )
+
+
+def _from_hub(folder: Path, config: Mapping[str, Any]) -> CausalFolder:
+    from kerasft.generation import CausalSizes
+
+    if not config.get("tie_word_embeddings", False):
+        raise PretrainedError(f"{folder} has an output table of its own; only tied ones are converted")
+    scaling = config.get("rope_scaling")
+    if scaling:
+        raise PretrainedError(f"{folder} scales its rotary positions ({scaling}), which is not covered")
+    with _needed(folder):
+        heads, width = config["num_attention_heads"], config["hidden_size"]
+        sizes = CausalSizes(
+            vocabulary=config["vocab_size"],
+            width=width,
+            layers=config["num_hidden_layers"],
+            heads=heads,
+            kv_heads=config.get("num_key_value_heads", heads),
+            size=config.get("head_dim") or width // heads,
+            hidden=config["intermediate_size"],
+            base=float(config.get("rope_theta", 10000.0)),
+            epsilon=config["rms_norm_eps"],
+            bias=bool(config.get("attention_bias", False)),
+        )
+        context = config["max_position_embeddings"]
+    path = folder / "tokenizer_config.json"
+    template = _json(path).get("chat_template", "") if path.is_file() else ""
+    return CausalFolder(folder=folder, sizes=sizes, context=context, system=_system(template))
+
+
+def _system(template: Any) -> str:
+    found = _SYSTEM.search(template) if isinstance(template, str) else None
+    return found[1] if found is not None and "{" not in found[1] else ""
+
+
+def _gguf_tokens(folder: Path, file: Gguf) -> dict[str, Any]:
+    settings = file.settings
+    kind, split = settings.get("tokenizer.ggml.model"), settings.get("tokenizer.ggml.pre")
+    if kind != "gpt2" or split not in _SPLITS:
+        raise PretrainedError(
+            f'the tokenizer of {folder} is "{kind}" with the split "{split}"; "gpt2" with '
+            f"{' or '.join(_SPLITS)} is known"
+        )
+    with _needed(folder):
+        types = settings["tokenizer.ggml.token_type"]
+        return {
+            "tokens": settings["tokenizer.ggml.tokens"],
+            "merges": settings["tokenizer.ggml.merges"],
+            "split": _SPLITS[split],
+            "special": [number for number, kind in enumerate(types) if kind == _CONTROL],
+        }
+
+
+def _hub_tokens(folder: Path) -> dict[str, Any]:
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise PretrainedError(f"{folder} has no tokenizer.json, which the tokenizer is read from")
+    record = _json(path)
+    with _needed(folder):
+        model = record["model"]
+        cuts = record["pre_tokenizer"] or {}
+        steps = cuts["pretokenizers"] if cuts.get("type") == "Sequence" else [cuts]
+        digits = [step for step in steps if step.get("type") == "Digits" and step.get("individual_digits")]
+        bytewise = [step for step in steps if step.get("type") == "ByteLevel" and step.get("use_regex", True)]
+        known = len(steps) == len(digits) + len(bytewise) and len(bytewise) == 1
+        if model.get("type") != "BPE" or not known or bytewise[0].get("add_prefix_space"):
+            raise PretrainedError(
+                f"the tokenizer of {folder} cuts text by a rule that is not known; byte-level BPE as of "
+                "GPT-2 or SmolLM is"
+            )
+        added = {token["id"]: token["content"] for token in record.get("added_tokens", ())}
+        numbers = {**{number: token for token, number in model["vocab"].items()}, **added}
+        merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
+        return {
+            "tokens": [numbers[number] for number in range(len(numbers))],
+            "merges": merges,
+            "split": "smollm" if digits else "gpt2",
+            "special": sorted(added),
+        }
+
+
+def _places(network: CausalLM, *, gguf: bool) -> list[Place]:
+    sizes = network.sizes
+    side = 0 if gguf else 1
+
+    def kernel(array: np.ndarray) -> np.ndarray:
+        return array.T
+
+    def turned(heads: int) -> Any:
+        # llama.cpp writes the pairs that a rotation turns beside each other, we half a head apart.
+        def undo(array: np.ndarray) -> np.ndarray:
+            apart = array.reshape(heads, sizes.size // 2, 2, *array.shape[1:])
+            return apart.swapaxes(1, 2).reshape(array.shape).T
+
+        return undo if gguf else kernel
+
+    first = "token_embd" if gguf else "model.embed_tokens"
+    last = "output_norm" if gguf else "model.norm"
+    places = [
+        Place(tensor=f"{first}.weight", variable=network.embedding.table),
+        Place(tensor=f"{last}.weight", variable=network.norm.scale),
+    ]
+    heads = {"query": sizes.heads, "key": sizes.kv_heads}
+    for index, block in enumerate(network.blocks):
+        before = f"blk.{index}." if gguf else f"model.layers.{index}."
+        for ours, theirs in _NORMS.items():
+            norm = getattr(block, ours)
+            places.append(Place(tensor=f"{before}{theirs[side]}.weight", variable=norm.scale))
+        for ours, theirs in _KERNELS.items():
+            dense, name = getattr(block, ours), f"{before}{theirs[side]}"
+            layout = turned(heads[ours]) if ours in heads else kernel
+            places.append(Place(tensor=f"{name}.weight", variable=dense.kernel, layout=layout))
+            if dense.use_bias:
+                places.append(
+                    Place(
+                        tensor=f"{name}.bias", variable=dense.bias, layout=layout if ours in heads else None
+                    )
+                )
+    return places
+
+
+@contextlib.contextmanager
+def _needed(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise PretrainedError(
+            f"the model in {folder} does not say what is needed ({error}); download it again"
+        ) from error
+    except ConfigError as error:
+        raise PretrainedError(f"the model in {folder} cannot be built: {error}") from error
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise PretrainedError(f"{path} cannot be read ({error}); download it again") from error
+    if not isinstance(record, dict):
+        raise PretrainedError(f"{path} holds no JSON object; download it again")
+    return record
