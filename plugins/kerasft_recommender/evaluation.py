@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 4096
 _USERS = 128
+_SCORES = 1 << 25
 
 
 class HeldOut(NamedTuple):
@@ -148,8 +149,9 @@ def rank(
     places = np.empty(len(order))
     lists = np.full((len(users), k), UNKNOWN)
     known = len(catalogue.items)
-    for first in range(0, len(users), _USERS):
-        last = min(first + _USERS, len(users))
+    at_once = max(1, min(_USERS, _SCORES // known))
+    for first in range(0, len(users), at_once):
+        last = min(first + at_once, len(users))
         scores = np.array(score(users[first:last])[:, :known], np.float32)
         asked = order[starts[first] : ends[last - 1]]
         rows = np.repeat(np.arange(last - first), (ends - starts)[first:last])

@@ -16,7 +16,7 @@ from kerasft.testing import check_task
 from kerasft_recommender.catalogue import Catalogue
 from kerasft_recommender.config import FeatureConfig, NetworkConfig
 from kerasft_recommender.features import Feature
-from kerasft_recommender.scorers import make_scorer
+from kerasft_recommender.scorers import MLP, NeuMF, base, make_scorer
 from kerasft_recommender.sides import Sides, SideTable
 
 from .conftest import PER_TASTE, TASTES, USERS, choices, make
@@ -166,6 +166,38 @@ def test_scores_are_those_of_the_formula(name):
             x = x0 * (x @ layer.kernel.numpy() + layer.bias.numpy()) + x
         deep = np.concatenate([x, deep], 1)
     np.testing.assert_allclose(found, expected + (deep @ kernel + bias)[:, 0], rtol=1e-4)
+
+
+def in_parts(scorer, monkeypatch, users, *, stop, most):
+    """All scores with at most so many pairs at once, and how many there were."""
+    monkeypatch.setattr(base, "PAIRS", most)
+    counts, pairs = [], scorer.pairs
+
+    def counting(users, items):
+        counts.append(int(users.shape[0] * items.shape[1]))
+        return pairs(users, items)
+
+    monkeypatch.setattr(scorer, "pairs", counting)
+    return scorer.every(scorer.user(tf.constant(users)), stop=stop).numpy(), counts
+
+
+@pytest.mark.parametrize("name", ["wide_deep", "deepfm", "dcn", "mlp", "neumf"])
+def test_all_items_are_scored_some_at_a_time(name, monkeypatch):
+    keras.utils.set_random_seed(0)
+    if name in ("mlp", "neumf"):
+        sizes = {"factors": 3} if name == "neumf" else {}
+        kind = {"mlp": MLP, "neumf": NeuMF}[name]
+        scorer = kind(user_rows=4, item_rows=5, layers=(8, 5, 2), deviation=1.0, **sizes)
+    else:
+        scorer = some(name)
+    for users, most, expected in (([1, 2, 3], 7, [6, 6]), ([2], 3, [3, 1]), ([1, 2, 3], 1, [3] * 4)):
+        rows = tf.constant(users)
+        whole = scorer(rows, tf.tile(tf.range(4)[None], [len(users), 1])).numpy()
+        with monkeypatch.context() as patch:
+            found, counts = in_parts(scorer, patch, users, stop=4, most=most)
+        np.testing.assert_allclose(found, whole, rtol=1e-4)
+        assert counts == expected
+    assert scorer.every(scorer.user(tf.constant([], tf.int32)), stop=4).shape == (0, 4)
 
 
 def test_each_pair_of_values_has_its_weight():

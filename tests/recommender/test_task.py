@@ -9,6 +9,7 @@ import kerasft
 from kerasft import ConfigError, DataError, OrderError
 from kerasft.data import open_source
 from kerasft.testing import check_task
+from kerasft_recommender import evaluation
 
 from .conftest import PER_TASTE, USERS, choices, make
 
@@ -115,6 +116,13 @@ def test_evaluation_ranks_held_out_items_beside_baselines(trained):
     assert found["ndcg@10"] > 0.95 > found["ndcg@10_popularity"]
     assert found["ndcg@10_ease"] > 0.95
     assert 0 < found["coverage@10"] <= 1
+
+
+def test_evaluation_of_few_users_at_a_time_finds_the_same(trained, monkeypatch):
+    data = {"user_id": [f"u{user}" for user in range(USERS)], "item_id": ["i0-0", "i1-1", "i2-2"] * 16}
+    expected = trained.evaluate(data, verbose="quiet")
+    monkeypatch.setattr(evaluation, "_SCORES", 7 * len(trained.catalogue.items))
+    assert trained.evaluate(data, verbose="quiet") == pytest.approx(expected)
 
 
 def test_items_of_the_protocol_are_ranked_among_its_negatives():

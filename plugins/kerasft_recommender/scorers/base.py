@@ -10,6 +10,9 @@ import tensorflow as tf
 
 from kerasft_recommender.layers import Table
 
+PAIRS = 1 << 17
+"""How many pairs of user and item go through hidden layers at once when all items are scored."""
+
 
 class Scorer(keras.layers.Layer):
     """Scores of items for users, from a vector for each.
@@ -43,6 +46,10 @@ class Scorer(keras.layers.Layer):
         """Returns the vectors of all items, the table by default: float32 `[rows, width]`."""
         return tf.convert_to_tensor(self.item_table.table.value)
 
+    def points(self, *, start: Any = 0, stop: Any) -> tf.Tensor:
+        """Returns the vectors of the items from row `start` to `stop`, numbers or int32 scalars."""
+        return self.items()[start:stop]
+
     def directions(self, *, stop: int) -> tf.Tensor:
         """Returns by what the first `stop` items are alike, `[stop, width]` of length 1: no biases."""
         return tf.math.l2_normalize(self.items()[:stop], -1)
@@ -60,8 +67,24 @@ class Scorer(keras.layers.Layer):
         """
 
     def every(self, users: tf.Tensor, *, stop: int) -> tf.Tensor:
-        """Returns the scores of the first `stop` rows of items for each user, float32 `[users, stop]`."""
-        return self.pairs(users, self.items()[None, :stop])
+        """Returns the scores of the first `stop` rows of items for each user, float32 `[users, stop]`.
+
+        By default some thousands of items at a time, so that the hidden layers over all pairs of user and
+        item need not fit in memory at once.
+        """
+        size = tf.maximum(1, PAIRS // tf.maximum(1, tf.shape(users)[0]))
+        count = -(-stop // size)
+
+        def scored(place: tf.Tensor, parts: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+            start = place * size
+            items = self.points(start=start, stop=tf.minimum(start + size, stop))
+            return place + 1, parts.write(place, tf.transpose(self.pairs(users, items[None])))
+
+        parts = tf.TensorArray(tf.float32, size=count, infer_shape=False)
+        _, parts = tf.while_loop(
+            lambda place, _: place < count, scored, (tf.constant(0), parts), parallel_iterations=1
+        )
+        return tf.transpose(tf.reshape(parts.concat(), [stop, tf.shape(users)[0]]))
 
     def of_history(self, items: tf.Tensor, chosen: tf.Tensor, *, stop: int) -> tf.Tensor:
         """Returns scores for whoever chose some items, and has no vector: the sum of the cosines to these.
@@ -92,8 +115,8 @@ class Scorer(keras.layers.Layer):
         return self.item(rows)
 
     def every_for(self, users: tf.Tensor, *, stop: int, training: bool) -> tf.Tensor:
-        """Returns scores as `every` does, in training too."""
-        return self.every(users, stop=stop)
+        """Returns scores as `every` does, in training too: at once, as gradients need them."""
+        return self.pairs(users, self.points(stop=stop)[None])
 
     def regularized(self, features: dict[str, Any]) -> tf.Tensor | None:
         """Returns vectors of the users of a batch `[users, width]` that shall stay short, if any."""

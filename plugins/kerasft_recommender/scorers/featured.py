@@ -125,8 +125,8 @@ class Featured(Scorer):
     def items(self) -> tf.Tensor:
         return self.item(tf.range(self.catalogue.items.capacity))
 
-    def every(self, users: tf.Tensor, *, stop: int) -> tf.Tensor:
-        return self.pairs(users, self.item(tf.range(stop))[None])
+    def points(self, *, start: Any = 0, stop: Any) -> tf.Tensor:
+        return self.item(tf.range(start, stop))
 
     def regularized(self, features: dict[str, Any]) -> tf.Tensor:
         return self.users_for(features, training=False)

@@ -102,7 +102,7 @@ class TwoTower(Vectored):
     def items(self) -> tf.Tensor:
         return self.item(tf.range(self.catalogue.items.capacity))
 
-    def points(self, *, start: int = 0, stop: int) -> tf.Tensor:
+    def points(self, *, start: Any = 0, stop: Any) -> tf.Tensor:
         return self.item(tf.range(start, stop))
 
     def every_for(self, users: tf.Tensor, *, stop: int, training: bool) -> tf.Tensor:

@@ -16,14 +16,10 @@ class Vectored(Scorer):
     So the best items are neighbours of a user, and can be found without scoring all.
 
     Attributes:
-        biased: Whether the last entry of an item's vector is its bias.
+        biased: Whether the last entry of an item's vector (`item`, `points`) is its bias.
     """
 
     biased: ClassVar[bool] = True
-
-    def points(self, *, start: int = 0, stop: int) -> tf.Tensor:
-        """Returns what stands for the items from row `start` to `stop`, a bias last if there are biases."""
-        return self.items()[start:stop]
 
     def queries(self, users: tf.Tensor) -> tf.Tensor:
         """Returns vectors of users `[n, width]` as those whose dot products with `points` are the scores."""
