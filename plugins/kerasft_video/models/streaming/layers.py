@@ -62,8 +62,8 @@ class CausalConv(layers.Layer):
 class RunningMean(layers.Layer):
     """The mean of the frames up to each one, as MoViNet's cumulative pooling takes it.
 
-    In a stream that never ends such a mean would stop to move: once `horizon` frames have passed, each new one
-    counts `1 / horizon`, and older ones fade.
+    In a stream that never ends such a mean would stop to move: once `horizon` frames have passed, each new
+    one counts `1 / horizon`, and older ones fade.
 
     Args:
         horizon: Frames.

@@ -17,8 +17,8 @@ class Memory(Protocol):
         """Returns what a layer makes of frames.
 
         Args:
-            layer: Called as `layer(x)` or, with what it remembers, as `layer(x, past=...)`; returns frames and
-                what it will remember.
+            layer: Called as `layer(x)` or, with what it remembers, as `layer(x, past=...)`; returns frames,
+                and what it will remember.
             x: Frames, `[batch, frames, ...]`.
             past: Shape of what it remembers, without the batch.
         """

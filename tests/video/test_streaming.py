@@ -1,0 +1,148 @@
+"""Causal networks: a frame at a time says what the whole clip says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import ops
+
+from kerasft_video.models.streaming import movinet_stream, state_size
+from kerasft_video.models.streaming.layers import CausalConv, RunningMean
+
+FRAMES, SIDE = 6, 24
+FILTERS = (4, 8)
+
+
+def numbers(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A network whose weights and statistics are not those of the beginning."""
+    keras.utils.set_random_seed(3)
+    network = movinet_stream(FRAMES, SIDE, filters=FILTERS)
+    random = np.random.default_rng(5)
+    for weight in network.model.weights:
+        value = weight.numpy()
+        noise = random.normal(0, 0.2, value.shape)
+        weight.assign(np.abs(value + noise) + 0.1 if "variance" in weight.path else value + noise)
+    return network
+
+
+_compiled: dict[int, Any] = {}
+
+
+@pytest.fixture(scope="module")
+def clips() -> np.ndarray:
+    return np.random.default_rng(7).integers(0, 256, (3, 2 * FRAMES, SIDE, SIDE, 3)).astype(np.float32)
+
+
+def streamed(network, clips: np.ndarray) -> list[np.ndarray]:
+    """Features after each frame."""
+    step = _compiled.setdefault(id(network), tf.function(network.stream.model, reduce_retracing=True))
+    state = tf.zeros((len(clips), network.stream.size))
+    found = []
+    for frame in np.moveaxis(clips, 1, 0):
+        features, state = step([tf.constant(frame), state])
+        found.append(features.numpy())
+    return found
+
+
+def test_the_last_frame_of_a_stream_is_the_whole_clip(network, clips) -> None:
+    whole = network.model(clips[:, :FRAMES]).numpy()
+    assert np.ptp(whole, axis=0).max() > 1e-2
+    assert np.abs(streamed(network, clips[:, :FRAMES])[-1] - whole).max() < 1e-5
+
+
+def test_no_frame_sees_a_later_one(network, clips) -> None:
+    changed = clips.copy()
+    changed[:, 3:] = 0
+    before, after = streamed(network, clips), streamed(network, changed)
+    for a, b in zip(before[:3], after[:3], strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.allclose(before[3], after[3], atol=1e-3)
+
+
+def test_streams_side_by_side_do_not_see_each_other(network, clips) -> None:
+    together, alone = streamed(network, clips)[-1], streamed(network, clips[1:2])[-1]
+    np.testing.assert_allclose(together[1:2], alone, atol=1e-5)
+
+
+def test_a_long_stream_forgets(network, clips) -> None:
+    """After many frames of one thing it does not matter what was before."""
+    calm = np.repeat(clips[:1, :1], 12 * FRAMES, axis=1)
+    other = np.concatenate([clips[1:2, :FRAMES], calm], axis=1)
+    a, b = streamed(network, calm), streamed(network, other)
+    assert np.abs(a[FRAMES] - b[2 * FRAMES]).max() > 3e-3
+    np.testing.assert_allclose(a[-1], b[-1], atol=1e-3)
+
+
+def test_its_layers_are_in_groups_and_shared(network) -> None:
+    assert list(network.groups) == ["stem", "stage_0", "stage_1", "top"]
+    grouped = [weight for group in network.groups.values() for layer in group for weight in layer.weights]
+    assert {id(weight) for weight in grouped} == {id(weight) for weight in network.model.weights}
+    assert {id(weight) for weight in network.stream.model.weights} == {id(w) for w in network.model.weights}
+
+
+def test_it_can_learn(network, clips) -> None:
+    """Every weight moves the features."""
+    with tf.GradientTape() as tape:
+        loss = ops.sum(ops.square(network.model(clips[:, :FRAMES], training=True)))
+    gradients = tape.gradient(loss, [weight.value for weight in network.model.trainable_weights])
+    assert all(float(ops.max(ops.abs(gradient))) > 0 for gradient in gradients)
+
+
+@pytest.mark.parametrize(("side", "filters"), [(32, (16, 32, 64)), (17, (4,)), (SIDE, FILTERS)])
+def test_the_size_of_a_state_is_known_without_building(side: int, filters: tuple[int, ...]) -> None:
+    assert state_size(side, filters) == movinet_stream(3, side, filters=filters).stream.size
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=6), st.integers(1, 5))
+def test_a_causal_convolution_may_be_cut_anywhere(parts: list[int], size: int) -> None:
+    x = numbers(2, sum(parts), 2, 1, 3)
+    layer = CausalConv(size)
+    whole, _ = layer(x)
+    past, found = ops.zeros((2, size - 1, 2, 1, 3)), []
+    for end, count in zip(np.cumsum(parts), parts, strict=True):
+        y, past = layer(x[:, end - count : end], past=past)
+        found.append(y)
+    np.testing.assert_allclose(np.concatenate(found, axis=1), whole, atol=1e-5)
+    padded = np.concatenate([np.zeros((2, size - 1, 2, 1, 3)), x], axis=1)
+    kernel = layer.kernel.numpy()
+    for at in range(x.shape[1]):
+        direct = sum(kernel[j] * padded[:, at + j] for j in range(size))
+        np.testing.assert_allclose(whole[:, at], direct, atol=1e-5)
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(1, 8), st.integers(1, 30))
+def test_a_running_mean_is_one_until_its_horizon_and_fades_then(horizon: int, count: int) -> None:
+    x = numbers(2, count, 3)
+    layer, past = RunningMean(horizon), ops.zeros((2, 4))
+    expected = np.zeros((2, 3))
+    for at in range(count):
+        mean, past = layer(x[:, at : at + 1], past=past)
+        expected += (x[:, at] - expected) / min(at + 1, horizon)
+        np.testing.assert_allclose(mean[:, 0], expected, atol=1e-5)
+    assert past[0, -1] == min(count, horizon)
+    if count <= horizon:
+        means, after = layer(x)
+        np.testing.assert_allclose(means[:, -1], x.mean(axis=1), atol=1e-5)
+        np.testing.assert_allclose(after, past, atol=1e-5)
+    else:
+        with pytest.raises(ValueError, match="are more than the horizon"):
+            layer(x)
+
+
+def test_the_layers_survive_their_config() -> None:
+    for layer in (CausalConv(5, name="time"), RunningMean(7, name="mean")):
+        again = type(layer).from_config(layer.get_config())
+        assert again.get_config() == layer.get_config()
