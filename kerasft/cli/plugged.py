@@ -52,13 +52,12 @@ def _command(name: str, offers: list[metadata.EntryPoint]) -> Any:
         found: Any = offers[0].load()
     except Exception as error:  # whatever a stranger's module does, the other commands go on
         return _unusable(name, f"{offers[0].value} fails with {type(error).__name__}: {error}")
-    if not isinstance(found, typer.Typer):
-        alone = typer.Typer(pretty_exceptions_enable=False, context_settings=CONTEXT)
-        alone.command(name)(found)
-        found = alone
-    command = typer.main.get_command(found)
-    command.name = name
-    return command
+    tree = typer.Typer(pretty_exceptions_enable=False, context_settings=CONTEXT)
+    if isinstance(found, typer.Typer):
+        tree.add_typer(found, name=name)
+    else:
+        tree.command(name)(found)
+    return typer.main.get_group(tree).commands[name]
 
 
 def _unusable(name: str, reason: str) -> Any:

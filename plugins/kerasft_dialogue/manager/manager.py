@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -196,7 +196,7 @@ class Session:
         )
         return self._manager.history.finish(turn.id, reply.text, finish=reply.finish)
 
-    def stream(self, text: str, *, sampling: Sampling | None = None) -> Iterator[str]:
+    def stream(self, text: str, *, sampling: Sampling | None = None) -> Generator[str, None, None]:
         """Says something and yields the reply piece by piece as it comes.
 
         Leaving the loop, or an exception such as KeyboardInterrupt, stops the reply; what has come is stored,
@@ -216,7 +216,9 @@ class Session:
         turn, handled = self._begin(text)
         return self._stream(turn, handled, sampling)
 
-    def _stream(self, turn: Turn, handled: Reply | None, sampling: Sampling | None) -> Iterator[str]:
+    def _stream(
+        self, turn: Turn, handled: Reply | None, sampling: Sampling | None
+    ) -> Generator[str, None, None]:
         history = self._manager.history
         if handled is not None:
             history.finish(turn.id, handled.text, finish=handled.finish)
