@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from kerasft.serving import Server
-from kerasft_dialogue.manager import History
+from kerasft_dialogue import terminal
+from kerasft_dialogue.manager import DialogueManager, History
 
 KERASFT = [sys.executable, "-m", "kerasft"]
 Chat = Callable[..., "subprocess.CompletedProcess[bytes]"]
@@ -173,8 +174,8 @@ class TestHistory:
 
 class TestTerminal:
     @pytest.fixture
-    def terminal(self, echo: Path):
-        """A chat in a pseudo-terminal: a process, and a function that reads until some bytes come."""
+    def shown(self, echo: Path):
+        """A chat in a pseudo-terminal: its process, its keys, and a function that reads until bytes come."""
         ours, theirs = pty.openpty()
         talk = subprocess.Popen(
             [*KERASFT, "chat", str(echo), "--max-tokens", "10000000"],
@@ -186,10 +187,13 @@ class TestTerminal:
         )
         os.close(theirs)
 
+        seen = b""
+
         def until(wanted: bytes) -> bytes:
-            found = b""
-            while wanted not in found:
-                found += os.read(ours, 65536)
+            nonlocal seen
+            while wanted not in seen:
+                seen += os.read(ours, 65536)
+            found, seen = seen[: (end := seen.index(wanted) + len(wanted))], seen[end:]
             return found
 
         yield talk, ours, until
@@ -197,11 +201,9 @@ class TestTerminal:
         talk.wait()
         os.close(ours)
 
-    def test_prompt_words_ctrl_c_and_ctrl_d(self, terminal) -> None:
-        talk, keys, until = terminal
+    def test_prompt_words_ctrl_c_and_ctrl_d(self, shown) -> None:
+        talk, keys, until = shown
         assert b"/reset starts anew" in until(b"> ")
-        talk.send_signal(signal.SIGINT)  # at the prompt: nothing ends
-        until(b"> ")
         os.write(keys, b"count\n")
         until(b"0 1 2 3 4 ")
         talk.send_signal(signal.SIGINT)
@@ -215,8 +217,8 @@ class TestTerminal:
         os.write(keys, b"\x04")
         assert talk.wait() == 0
 
-    def test_an_error_does_not_end_it(self, terminal) -> None:
-        talk, keys, until = terminal
+    def test_an_error_does_not_end_it(self, shown) -> None:
+        talk, keys, until = shown
         until(b"> ")
         os.write(keys, b"/rate 3\n")
         until(b"could be rated")
@@ -225,7 +227,23 @@ class TestTerminal:
         assert talk.wait() == 0
 
 
-def test_control_characters_cannot_command_a_terminal() -> None:
-    from kerasft_dialogue.terminal import _harmless
+def test_ctrl_c_at_the_prompt_ends_nothing(echo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = iter([KeyboardInterrupt, "One.", KeyboardInterrupt, "/quit"])
 
-    assert _harmless("a\x1b[2J\x07\x9b b\n\tŁ\x00日") == "a[2J b\n\tŁ日"
+    def ask() -> str:
+        line = next(lines)
+        if line is KeyboardInterrupt:
+            raise KeyboardInterrupt
+        return str(line)
+
+    monkeypatch.setattr(terminal, "_ask", ask)
+    monkeypatch.setattr("sys.stdin", type("Keys", (), {"isatty": lambda self: True})())
+    with DialogueManager(responder=echo) as manager:
+        talk = terminal.Terminal(manager=manager)
+        talk.run()
+        assert [turn.said for turn in talk.session.turns] == ["One."]
+    assert not list(lines)
+
+
+def test_control_characters_cannot_command_a_terminal() -> None:
+    assert terminal._harmless("a\x1b[2J\x07\x9b b\n\tŁ\x00日") == "a[2J b\n\tŁ日"
