@@ -14,6 +14,7 @@ import pytest
 
 from kerasft.errors import ConfigError, DataError
 from kerasft_video.reading import Frame, frames
+from kerasft_video.watching import clips
 from kerasft_video.watching.clips import Recorder
 from kerasft_video.watching.sources import Live, Picture, Whole, open_source
 from kerasft_video.watching.webhook import Webhook
@@ -295,6 +296,22 @@ class TestClips:
         recorder.close()
         with av.open(str(path)) as container:
             assert (container.streams.video[0].width, container.streams.video[0].height) == (64, 32)
+
+    def test_pictures_that_find_no_room_are_counted_and_hold_nobody_up(
+        self, tmp_path: Path, monkeypatch
+    ) -> None:
+        going, said = threading.Event(), []
+        write = clips.encode
+        monkeypatch.setattr(clips, "encode", lambda *given: going.wait() and write(*given))
+        recorder = Recorder(tmp_path, before=30.0, say=said.append)
+        for number in range(300):
+            recorder.add(picture(number % 200, size=(4, 4)))
+            if number == 9:
+                path = recorder.begin("a", 1.0, "fight")
+        going.set()
+        recorder.close()
+        assert said == [f"{path} lacks 44 pictures: the disk or the encoder is too slow"]
+        assert len(shown(path)[0]) == 256
 
     def test_a_gap_ends_a_clip_and_the_past(self, tmp_path: Path) -> None:
         recorder = Recorder(tmp_path, before=5.0, wait=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from kerasft_video.watching.alarms import Alarm, Lines
 from kerasft_video.watching.clips import Recorder
+from kerasft_video.watching.films import write_film
 from kerasft_video.watching.hysteresis import Hysteresis, Rule
 from kerasft_video.watching.models import Model, OfExport, OfRun, OnServer, config_of, open_model
 from kerasft_video.watching.scoring import Scorer, scorer
@@ -36,4 +37,5 @@ __all__ = [
     "open_model",
     "open_source",
     "scorer",
+    "write_film",
 ]

@@ -6,19 +6,15 @@ import queue
 import re
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from fractions import Fraction
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from kerasft.errors import ConfigError, DataError
+from kerasft.errors import ConfigError
+from kerasft_video.watching.films import check_encoder, encode, packed
 from kerasft_video.watching.sources import Picture
 
-_BASE = Fraction(1, 90000)
 _ROOM = 256
-_RATE = 25
 
 
 class _Shot(NamedTuple):
@@ -29,25 +25,36 @@ class _Shot(NamedTuple):
 class _Take:
     """A clip that is being made; the file is written beside and renamed when it is whole."""
 
-    def __init__(self, path: Path, until: float) -> None:
+    def __init__(self, path: Path, until: float, *, wait: bool) -> None:
         self.path, self.until = path, until
-        self.shots: queue.Queue[_Shot | None] = queue.Queue(_ROOM)
+        self._wait = wait
+        self.shots: queue.Queue[_Shot | None] = queue.Queue(_ROOM if wait else 0)
         self.lost = 0
         self.error: str | None = None
         self._taken_all = False
         self.thread = threading.Thread(target=self._write, name="kerasft-clip", daemon=True)
         self.thread.start()
 
-    def put(self, shot: _Shot | None, *, wait: bool) -> None:
-        try:
-            self.shots.put(shot, block=wait)
-        except queue.Full:
+    def put(self, shot: _Shot) -> None:
+        """Takes a picture; if it may not wait and too many are there, it is lost."""
+        if not self._wait and self.shots.qsize() >= _ROOM:
             self.lost += 1
+            return
+        self.shots.put(shot)
+
+    def begin(self, past: Iterable[_Shot]) -> None:
+        """Takes what was before the alarm, all of it."""
+        for shot in past:
+            self.shots.put(shot)
+
+    def end(self) -> None:
+        """Says that nothing more comes."""
+        self.shots.put(None)
 
     def _write(self) -> None:
         part = self.path.with_name(f".{self.path.name}.part")
         try:
-            self._encode(part)
+            encode(part, self._all())
             part.replace(self.path)
         except Exception as error:  # the stream goes on without the clip
             self.error = str(error) or type(error).__name__
@@ -61,25 +68,6 @@ class _Take:
             self._taken_all = shot is None
             if shot is not None:
                 yield shot
-
-    def _encode(self, part: Path) -> None:
-        import av
-
-        with av.open(str(part), "w", format="mp4", options={"movflags": "faststart"}) as container:
-            stream: Any = container.add_stream(
-                "libx264", rate=_RATE, options={"preset": "veryfast", "crf": "23"}
-            )
-            stream.pix_fmt = "yuv420p"
-            stream.time_base = stream.codec_context.time_base = _BASE
-            first: float | None = None
-            for shot in self._all():
-                if first is None:
-                    first = shot.time
-                    stream.width, stream.height = shot.frame.width, shot.frame.height
-                frame = shot.frame.reformat(width=stream.width, height=stream.height, format="yuv420p")
-                frame.pts, frame.time_base = round((shot.time - first) / _BASE), _BASE
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode(None))
 
 
 class Recorder:
@@ -110,14 +98,11 @@ class Recorder:
         wait: bool = False,
         say: Callable[[str], None] = print,
     ) -> None:
-        import av
-
         if min(before, after) < 0 or longest <= 0:
             raise ConfigError(
                 f"clips of {before:g} s before, {after:g} s after, {longest:g} s at most: none may be below 0"
             )
-        if "libx264" not in av.codecs_available:
-            raise ConfigError("clips cannot be saved: this PyAV has no libx264; install the wheel of av")
+        check_encoder()
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.saved: list[Path] = []
@@ -129,14 +114,14 @@ class Recorder:
 
     def add(self, picture: Picture) -> None:
         """Takes a picture: for the clips under way, and for those that may begin."""
-        shot = _Shot(picture.time, self._small(picture.pixels))
+        shot = _Shot(picture.time, packed(picture.pixels, side=self._side))
         self._past.append(shot)
         while self._past[0].time < picture.time - self._before:
             self._past.popleft()
         for key in [key for key, take in self._takes.items() if picture.time > take.until]:
             self._finish(key)
         for take in self._takes.values():
-            take.put(shot, wait=self._wait)
+            take.put(shot)
 
     def begin(self, key: str, time: float, name: str) -> Path:
         """Begins a clip with what is kept of the past.
@@ -150,9 +135,8 @@ class Recorder:
             Where it will be.
         """
         path = self._free(re.sub(r"[^\w.+-]+", "_", name))
-        take = self._takes[key] = _Take(path, until=time + self._longest - self._before)
-        for shot in self._past:
-            take.put(shot, wait=True)
+        take = self._takes[key] = _Take(path, time + self._longest - self._before, wait=self._wait)
+        take.begin(self._past)
         return path
 
     def end(self, key: str, time: float) -> None:
@@ -176,8 +160,7 @@ class Recorder:
 
     def _finish(self, key: str) -> None:
         take = self._takes.pop(key)
-        # Another thread takes from the queue until this comes, so waiting ends.
-        take.put(None, wait=True)
+        take.end()
         for done in [other for other in self._finishing if not other.thread.is_alive()]:
             self._finishing.remove(done)
             self._settle(done)
@@ -198,15 +181,3 @@ class Recorder:
             number += 1
             path = self.folder / f"{name}-{number}.mp4"
         return path
-
-    def _small(self, pixels: np.ndarray) -> Any:
-        import av
-
-        height, width = pixels.shape[:2]
-        if min(height, width) < 2:
-            raise DataError(f"pictures of {width} x {height} cannot be saved as mp4; leave out --clips")
-        scale = min(1.0, self._side / max(height, width))
-        even = [max(round(size * scale / 2) * 2, 2) for size in (width, height)]
-        # Four bytes of a pixel become one and a half: seconds of the past are many.
-        frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-        return frame.reformat(width=even[0], height=even[1], format="yuv420p")
