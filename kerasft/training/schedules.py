@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeGuard
 
 from kerasft.errors import ConfigError
 
@@ -108,44 +108,79 @@ class Gradual:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Milestones:
-    """Unfreezing at given epochs: how many of the frozen groups, counted from the head, train from then on.
+    """Unfreezing at given epochs: which of the frozen groups train from then on.
 
     Args:
-        at: Epoch (from 0) to a number of groups, or "all".
+        at: Epoch (from 0) to a number of groups, counted from the head, the names of groups in a list, or
+            "all".
+
+    Raises:
+        ConfigError: an epoch or what it maps to is something else.
 
     Example:
         >>> Milestones(at={1: 1, 3: "all"}).released(epoch=3, frozen=["embeddings", "block"])
         ('embeddings', 'block')
+        >>> Milestones(at={2: ["items"]}).released(epoch=2, frozen=["users", "items", "tower"])
+        ('items',)
     """
 
-    at: Mapping[int, int | str]
+    at: Mapping[int, int | str | Sequence[str]]
 
     def __post_init__(self) -> None:
-        for epoch, count in self.at.items():
-            if epoch < 0 or not (count == "all" or (isinstance(count, int) and count >= 0)):
+        for epoch, wanted in self.at.items():
+            if epoch < 0 or not (wanted == "all" or _is_count(wanted) or _are_names(wanted)):
                 raise ConfigError(
-                    f"Milestones: epoch {epoch!r} maps to {count!r}; give an epoch from 0 and a number of "
-                    "groups or 'all'."
+                    f"Milestones: epoch {epoch!r} maps to {wanted!r}; give an epoch from 0 and a number of "
+                    "groups, a list of their names or 'all'."
                 )
 
     def released(self, *, epoch: int, frozen: Sequence[str]) -> tuple[str, ...]:
-        """Returns which of the `frozen` groups (input to head) train in `epoch` (counted from 0)."""
+        """Returns which of the `frozen` groups (input to head) train in `epoch` (counted from 0).
+
+        Raises:
+            ConfigError: a group that `at` names is not among them.
+        """
+        named = [name for wanted in self.at.values() if _are_names(wanted) for name in wanted]
+        unknown = [name for name in named if name not in frozen]
+        if unknown:
+            raise ConfigError(
+                f"Milestones: {unknown[0]!r} is no frozen layer group; those are "
+                f"{', '.join(frozen) or 'none'}."
+            )
         reached = [self.at[start] for start in sorted(self.at) if start <= epoch]
-        if not reached:
-            return ()
-        wanted = reached[-1]
+        wanted = reached[-1] if reached else 0
+        if _are_names(wanted):
+            return tuple(name for name in frozen if name in wanted)
         count = len(frozen) if wanted == "all" else min(int(wanted), len(frozen))
         return tuple(frozen[len(frozen) - count :])
 
     def __str__(self) -> str:
-        return "milestones:" + ",".join(f"{epoch}={self.at[epoch]}" for epoch in sorted(self.at))
+        parts = {epoch: "+".join(what) if _are_names(what) else what for epoch, what in self.at.items()}
+        return "milestones:" + ",".join(f"{epoch}={parts[epoch]}" for epoch in sorted(parts))
+
+
+def _is_count(wanted: Any) -> bool:
+    return isinstance(wanted, int) and wanted >= 0
+
+
+def _are_names(wanted: Any) -> TypeGuard[Sequence[str]]:
+    return isinstance(wanted, (list, tuple)) and all(isinstance(name, str) and name for name in wanted)
+
+
+def _milestone(text: str) -> int | str | list[str]:
+    if text == "all" or text.isdecimal():
+        return text if text == "all" else int(text)
+    names = text.split("+")
+    if not all(names):
+        raise ValueError(text)
+    return names
 
 
 Unfreeze = Gradual | Milestones
 
 
 def parse_unfreeze(text: str | Unfreeze | None) -> Unfreeze | None:
-    """Reads "gradual:EVERY" or "milestones:EPOCH=COUNT,..." (COUNT a number of groups or "all").
+    """Reads "gradual:EVERY" or "milestones:EPOCH=GROUPS,...": how many, names joined by "+", or "all".
 
     Raises:
         ConfigError: for any other text.
@@ -153,6 +188,8 @@ def parse_unfreeze(text: str | Unfreeze | None) -> Unfreeze | None:
     Example:
         >>> parse_unfreeze("milestones:1=1,3=all").at
         {1: 1, 3: 'all'}
+        >>> str(parse_unfreeze("milestones:2=items+users"))
+        'milestones:2=items+users'
     """
     if text is None or isinstance(text, (Gradual, Milestones)):
         return text
@@ -162,9 +199,7 @@ def parse_unfreeze(text: str | Unfreeze | None) -> Unfreeze | None:
             return Gradual(every=int(rest or 1))
         if kind == "milestones":
             pairs = [part.split("=") for part in rest.split(",")]
-            return Milestones(
-                at={int(epoch): "all" if count == "all" else int(count) for epoch, count in pairs}
-            )
+            return Milestones(at={int(epoch): _milestone(what) for epoch, what in pairs})
     except ConfigError:
         raise
     except ValueError:

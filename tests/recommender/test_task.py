@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 
@@ -291,3 +292,31 @@ def test_choices_that_cannot_be_ranked_are_counted(trained, capsys):
     )
     known = {name: values[:2] for name, values in data.items()}
     assert found == trained.evaluate(known, verbose="quiet")
+
+
+def test_towers_are_unfrozen_by_name_after_the_tables(tmp_path):
+    task = make(scorer="neumf", training={"epochs": 1})
+    task.finetune(choices(), run_dir=tmp_path / "run", verbose="quiet")
+    task = kerasft.load(tmp_path / "run")
+    moved = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.before = {w.path: w.numpy() for w in task.model.weights}
+
+        def on_epoch_end(self, epoch, logs=None):
+            now = {w.path: w.numpy() for w in task.model.weights}
+            changed = [path for path, old in self.before.items() if not np.array_equal(old, now[path])]
+            parts = ("users", "items", "tower", "head")
+            moved.append({part for part in parts if any(part in path for path in changed)})
+
+    task.finetune(
+        choices(users=8, first=100),
+        freeze="towers",
+        unfreeze=kerasft.Milestones(at={1: ["head"], 2: ["head", "tower"]}),
+        epochs=3,
+        callbacks=[Watch()],
+        verbose="quiet",
+    )
+    tables = {"users", "items"}
+    assert moved == [tables, tables | {"head"}, tables | {"head", "tower"}]

@@ -65,6 +65,7 @@ EVERYTHING = LOW | HIGH | HEAD | STATISTICS
         ("gradual:2", [HEAD, HEAD, HEAD | HIGH, HEAD | HIGH, EVERYTHING]),
         (Milestones(at={1: "all"}), [HEAD, EVERYTHING]),
         ("milestones:0=1,2=0", [HEAD | HIGH, HEAD | HIGH, HEAD]),
+        (Milestones(at={1: ["low"], 2: ["low", "high"]}), [HEAD, HEAD | LOW | STATISTICS, EVERYTHING]),
     ],
     ids=lambda part: "" if isinstance(part, list) else str(part),
 )
@@ -99,14 +100,14 @@ def test_adapters_and_unfreezing_exclude_each_other():
 
 
 @pytest.mark.parametrize(
-    "text", ["gradually", "gradual:x", "milestones:", "milestones:1", "milestones:1=some", "gradual:1=2"]
+    "text", ["gradually", "gradual:x", "milestones:", "milestones:1", "milestones:1=low+", "gradual:1=2"]
 )
 def test_unknown_schedule_text_is_refused(text):
     with pytest.raises(ConfigError, match=r"neither 'gradual:EPOCHS' nor 'milestones:EPOCH=GROUPS,...'"):
         kerasft.training.parse_unfreeze(text)
 
 
-@pytest.mark.parametrize("text", ["gradual:3", "milestones:1=2,4=all"])
+@pytest.mark.parametrize("text", ["gradual:3", "milestones:1=2,4=all", "milestones:1=low+high,2=0"])
 def test_schedule_text_round_trips(text):
     assert str(kerasft.training.parse_unfreeze(text)) == text
 
@@ -118,6 +119,11 @@ def test_schedule_text_round_trips(text):
         (lambda: kerasft.training.parse_unfreeze("gradual:0"), r"every must be at least 1 epoch, not 0"),
         (lambda: Milestones(at={-1: 2}), r"epoch -1 maps to 2"),
         (lambda: Milestones(at={1: "most"}), r"epoch 1 maps to 'most'"),
+        (lambda: Milestones(at={1: [1]}), r"epoch 1 maps to \[1\]"),
+        (
+            lambda: Milestones(at={5: ["hi"]}).released(epoch=0, frozen=["low", "high"]),
+            r"'hi' is no frozen layer group; those are low, high",
+        ),
     ],
 )
 def test_impossible_schedules_are_refused(make, message):
