@@ -195,6 +195,8 @@ def _prove(
     shortest, indices = order[:_PROBE], np.unique(np.concatenate([order[:_PROBE], order[-_PROBE:]]))
     batch = examples.batch(indices)
     first, second = _run(run, batch), _run(run, batch)
+    if any(len(output) != len(indices) for output in first.values()):
+        raise CacheRefused("the frozen layers give outputs that are not one for each example")
     if any(not np.array_equal(first[name], second[name]) for name in first):
         raise CacheRefused("the frozen layers give different outputs for the same inputs")
     if examples.lengths is None:

@@ -179,7 +179,12 @@ class FrozenPrefix:
         layer = call.node.operation
         if id(layer) in frozen_layers:
             return True
-        return not layer.weights and not _is_random(layer)
+        if not layer.weights:
+            return not _is_random(layer)
+        # A layer of no group that wraps others is what they are.
+        inner = [part for part in _compat.flatten_layers(layer) if id(part) in frozen_layers]
+        fixed = {id(weight) for part in inner for weight in part.weights}
+        return all(id(weight) in fixed for weight in layer.weights)
 
     @property
     def last_layer(self) -> str:

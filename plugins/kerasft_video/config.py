@@ -10,27 +10,40 @@ from kerasft.config import Config, Labels, TaskConfig, TrainingConfig, refuse_id
 
 Model = Literal["r2plus1d", "c3d", "i3d", "cnn_lstm", "skeleton"]
 
-SCRATCH = ("r2plus1d", "c3d", "skeleton")
-"""Models that start from random weights."""
-
 BACKBONES = ("i3d", "cnn_lstm")
 """Models that are made from a backbone of pictures."""
 
 _SMALL, _USUAL = 32, 224
-_FROM_SCRATCH: dict[str, dict[str, Any]] = {"training": {"learning_rate": 3e-3, "epochs": 12}}
-_PRETRAINED: dict[str, dict[str, Any]] = {"training": {"learning_rate": 1e-3, "epochs": 20}}
+_DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
+    "r2plus1d": {"training": {"learning_rate": 3e-3, "epochs": 12}},
+    "c3d": {"training": {"learning_rate": 3e-3, "epochs": 12}},
+    "i3d": {"training": {"learning_rate": 3e-4, "epochs": 10}},
+    "cnn_lstm": {"training": {"learning_rate": 1e-3, "epochs": 20}},
+    "skeleton": {
+        "training": {"learning_rate": 3e-3, "epochs": 30, "batch_size": 64},
+        "sampling": {"frames": 32},
+        "head": {"dropout": 0.5},
+    },
+}
+"""Defaults that depend on the model."""
 
+_CLIPS = ("r2plus1d", "c3d", *BACKBONES)
 _SERVES: dict[str, tuple[str, ...]] = {
-    "size": ("r2plus1d", "c3d", *BACKBONES),
-    "fit": ("r2plus1d", "c3d", *BACKBONES),
+    "size": _CLIPS,
+    "fit": _CLIPS,
+    "sampling.mode": _CLIPS,
+    "sampling.step": _CLIPS,
+    "sampling.burst": _CLIPS,
+    "sampling.clips": _CLIPS,
+    "sampling.mirror": _CLIPS,
+    "network.filters": ("r2plus1d", "c3d"),
     "network.backbone": BACKBONES,
     "network.pretrained": BACKBONES,
     "network.recurrent": ("cnn_lstm",),
     "network.units": ("cnn_lstm",),
-    "network.filters": SCRATCH,
-    "sampling.mode": ("r2plus1d", "c3d", *BACKBONES),
-    "sampling.step": ("r2plus1d", "c3d", *BACKBONES),
-    "sampling.burst": ("r2plus1d", "c3d", *BACKBONES),
+    "network.motion": ("cnn_lstm",),
+    "network.dropout": ("cnn_lstm",),
+    "skeleton": ("skeleton",),
 }
 """Settings that do something for some models only."""
 
@@ -58,9 +71,17 @@ class SamplingConfig(Config):
         description="Clips of each video: so many examples in training; in evaluation and `predict` their "
         "scores are averaged.",
     )
+    mirror: bool = pydantic.Field(
+        default=False, description="Look at each clip mirrored too: twice as many clips."
+    )
     least: int = pydantic.Field(
         default=2, ge=1, description="A video with fewer frames than this is a bad row."
     )
+
+    @property
+    def views(self) -> int:
+        """How many clips are looked at, mirrored ones included."""
+        return self.clips * (2 if self.mirror else 1)
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> SamplingConfig:
@@ -92,6 +113,35 @@ class NetworkConfig(Config):
         default="gru", description="What goes over the frames (cnn_lstm)."
     )
     units: int = pydantic.Field(default=64, ge=1, description="Units of the recurrent layer (cnn_lstm).")
+    motion: bool = pydantic.Field(
+        default=False, description="Show the backbone what changes between frames, too (cnn_lstm)."
+    )
+    dropout: float = pydantic.Field(
+        default=0.5, ge=0, lt=1, description="Dropout rate of the features of frames (cnn_lstm)."
+    )
+
+
+class SkeletonConfig(Config):
+    """The model skeleton, and random changes of its training examples."""
+
+    joints: int | None = pydantic.Field(
+        default=None, ge=2, description="Joints of a skeleton; null: those of the training data."
+    )
+    filters: tuple[int, ...] = pydantic.Field(
+        default=(64, 128, 256), min_length=1, description="Filters of each stage."
+    )
+    crop: float = pydantic.Field(
+        default=0.3, ge=0, lt=1, description="Largest share of the time that training leaves out."
+    )
+    flip: bool = pydantic.Field(default=True, description="Mirror half of the training examples.")
+    pairs: tuple[tuple[int, int], ...] = pydantic.Field(
+        default=(), description="Left and right joints, which change places in the mirror."
+    )
+    rotate: float = pydantic.Field(default=10.0, ge=0, le=180, description="Widest turn, in degrees.")
+    scale: float = pydantic.Field(default=0.1, ge=0, lt=1, description="Strongest change of size, from 1.")
+    noise: float = pydantic.Field(
+        default=0.02, ge=0, description="Noise on places, in parts of the spread of a skeleton."
+    )
 
 
 class HeadConfig(Config):
@@ -157,6 +207,9 @@ class VideoConfig(TaskConfig):
         default_factory=SamplingConfig, description="Which frames of a video the model looks at."
     )
     network: NetworkConfig = pydantic.Field(default_factory=NetworkConfig, description="The network.")
+    skeleton: SkeletonConfig = pydantic.Field(
+        default_factory=SkeletonConfig, description="The model skeleton."
+    )
     head: HeadConfig = pydantic.Field(default_factory=HeadConfig, description="After the network.")
     training: VideoTraining = pydantic.Field(
         default_factory=VideoTraining, description="Optimizer, rates, batches, epochs."
@@ -165,13 +218,13 @@ class VideoConfig(TaskConfig):
     @property
     def side(self) -> int:
         """The side of the frames that the model takes."""
-        return self.size or (_SMALL if self.model in SCRATCH else _USUAL)
+        return self.size or (_USUAL if self.model in BACKBONES else _SMALL)
 
     @pydantic.model_validator(mode="before")
     @classmethod
     def _defaults_of_model(cls, values: Any) -> Any:
         chosen = values.get("model", "r2plus1d") if isinstance(values, dict) else "r2plus1d"
-        return with_defaults(values, _FROM_SCRATCH if chosen in SCRATCH else _PRETRAINED)
+        return with_defaults(values, _DEFAULTS.get(chosen, {}))
 
     @pydantic.model_validator(mode="after")
     def _check_use(self) -> VideoConfig:

@@ -37,7 +37,9 @@ def write_video(path: Path, frames: np.ndarray, *, fps: int = 10) -> Path:
     codec, pixels = {".gif": ("gif", "rgb8"), ".avi": ("mjpeg", "yuvj420p")}.get(
         path.suffix, ("mpeg4", "yuv420p")
     )
-    with av.open(str(path), "w") as container:
+    # The index comes first, so a file that is cut short still says how many frames it should have.
+    options = {"movflags": "faststart"} if path.suffix == ".mp4" else {}
+    with av.open(str(path), "w", options=options) as container:
         stream: Any = container.add_stream(codec, rate=fps)
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], pixels
         for frame in frames:

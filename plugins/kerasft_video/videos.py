@@ -11,20 +11,47 @@ from typing import Any
 import numpy as np
 
 from kerasft.data import Broken, Field, open_source
-from kerasft.data.files import file_records
+from kerasft.data.opening import open_records
 from kerasft.errors import DataError
 from kerasft.training.rows import RowStore
+from kerasft_video.checked import Checked
 from kerasft_video.clips import in_workers, read_clips
 from kerasft_video.config import VideoConfig
 from kerasft_video.drawn import ADDRESS, moving_shapes
 from kerasft_video.reading import EXTENSIONS, picture_names
 
-PATHS = ("path", "file", "filename", "file_name", "filepath", "video_path", "video_file", "video", "clip")
-"""Names of columns with paths."""
+PATHS = ("clip", "path", "file", "filename", "file_name", "filepath", "video_path", "video", "x")
+"""Names of columns with paths or videos."""
 
 _TABLES = (".csv", ".tsv", ".jsonl")
 _MEMORY = 256 << 20
 _WORKERS = 4
+
+
+def array_of(value: Any, config: VideoConfig) -> np.ndarray:
+    """Returns a video that is given as an array, `[frames, height, width, 3]`.
+
+    Args:
+        value: Anything.
+        config: `sampling.least` is read.
+
+    Raises:
+        DataError: It is none, or too short.
+    """
+    array = np.asarray(value)
+    if array.ndim != 4 or array.shape[-1] != 3 or not array.size or array.dtype.kind not in "uif":
+        raise DataError(
+            f"the shape of the clip is {array.shape} ({array.dtype}), which is no video; give arrays "
+            "[frames, height, width, 3]"
+        )
+    if len(array) < config.sampling.least:
+        are = "1 frame" if len(array) == 1 else f"{len(array)} frames"
+        raise DataError(f"the clip has {are}, and sampling.least is {config.sampling.least}; remove it")
+    if array.dtype.kind == "f" and not (np.isfinite(array).all() and array.max() > 1.0):
+        raise DataError(
+            f"the values of the clip go up to {array.max():g}, but white is 255; multiply them by 255"
+        )
+    return array
 
 
 def open_data(data: Any, *, target: str, config: VideoConfig) -> Any:
@@ -41,7 +68,7 @@ def open_data(data: Any, *, target: str, config: VideoConfig) -> Any:
         DataError: The folder holds no video, or there is no such address.
     """
     if isinstance(data, str) and data.startswith(ADDRESS):
-        return moving_shapes(data.removeprefix(ADDRESS) or "train")
+        data = moving_shapes(data.removeprefix(ADDRESS) or "train")
     if isinstance(data, (str, os.PathLike)) and not str(data).startswith("tfds:"):
         path = Path(data).expanduser()
         if path.is_dir():
@@ -53,6 +80,9 @@ def open_data(data: Any, *, target: str, config: VideoConfig) -> Any:
         data = dict(zip(("clip", target, "sample_weight"), data, strict=False))
     if isinstance(data, Mapping):
         return _columns(data, config)
+    if isinstance(data, list) and data and all(isinstance(row, Mapping) for row in data):
+        names = dict.fromkeys(name for row in data for name in row)
+        return _columns({name: [row.get(name) for row in data] for name in names}, config)
     return data
 
 
@@ -173,7 +203,7 @@ def _table(path: Path, config: VideoConfig) -> Any:
     """Opens a table whose rows name videos; another table stays what it is."""
     if Path(path.name.lower().removesuffix(".gz")).suffix not in _TABLES:
         return path
-    records = file_records(path)
+    records = open_records(path)
     column = next((name for name in PATHS if name in records.columns), None)
     sample = [row.get(column) for row in records.head()[:5]] if column else []
     if column is None or not all(isinstance(value, str) for value in sample):
@@ -187,14 +217,15 @@ def _table(path: Path, config: VideoConfig) -> Any:
 
 def _columns(data: Mapping[str, Any], config: VideoConfig) -> Any:
     column = next((name for name in PATHS if name in data), None)
-    values = data[column] if column is not None else []
-    if not len(values) or not all(isinstance(value, (str, os.PathLike)) for value in values):
+    if column is None or not len(data[column]):
         return data
-    name = "the list"
+    if not all(isinstance(value, (str, os.PathLike)) for value in data[column]):
+        records = open_records(data)
+        return Checked(records, column=column, name="clip", convert=lambda value: array_of(value, config))
     return VideoRecords(
-        [Path(value).expanduser() for value in values],
+        [Path(value).expanduser() for value in data[column]],
         {key: others for key, others in data.items() if key != column},
-        name=name,
+        name="the list",
         config=config,
-        where=lambda number: f"{name}, row {number}",
+        where=lambda number: f"the list, row {number}",
     )

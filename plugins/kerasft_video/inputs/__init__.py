@@ -1,0 +1,15 @@
+"""What a task sees: clips of videos, or skeletons in motion."""
+
+from __future__ import annotations
+
+from kerasft_video.config import VideoConfig
+from kerasft_video.inputs.base import Input
+from kerasft_video.inputs.clips import Clips
+from kerasft_video.inputs.skeletons import Skeletons
+
+__all__ = ["Input", "input_of"]
+
+
+def input_of(config: VideoConfig) -> Input:
+    """Returns what the model of a config sees."""
+    return Skeletons(config) if config.model == "skeleton" else Clips(config)

@@ -1,0 +1,57 @@
+"""Frames as so many pictures, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+class EachFrame(keras.layers.Layer):
+    """A model of pictures, of each frame of a clip.
+
+    Keras's TimeDistributed goes through the frames one by one; this takes all at once.
+
+    Args:
+        model: From pictures `[batch, height, width, 3]`.
+        name: Of the layer.
+    """
+
+    def __init__(self, model: keras.Model, *, name: str) -> None:
+        super().__init__(name=name)
+        self.model = model
+
+    def build(self, input_shape: Any) -> None:
+        self.built = True
+
+    def call(self, clip: Any, training: bool = False) -> Any:
+        frames, *picture = clip.shape[1:]
+        seen = self.model(ops.reshape(clip, (-1, *picture)), training=training)
+        return ops.reshape(seen, (-1, frames, *seen.shape[1:]))
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        batch, frames, *picture = input_shape
+        return (batch, frames, *self.model.compute_output_shape((None, *picture))[1:])
+
+
+class Differences(keras.layers.Layer):
+    """What changes between frames, as pictures: grey where nothing does.
+
+    Args:
+        burst: Frames that are neighbours; 1 compares all frames with the next.
+        gain: How much the changes are strengthened.
+        name: Of the layer.
+    """
+
+    def __init__(self, burst: int, *, gain: float = 2.0, name: str) -> None:
+        super().__init__(name=name)
+        self.burst, self.gain = burst, gain
+
+    def call(self, clip: Any) -> Any:
+        frames, *picture = clip.shape[1:]
+        run = self.burst if self.burst > 1 else frames
+        runs = ops.cast(ops.reshape(clip, (-1, frames // run, run, *picture)), self.compute_dtype)
+        changes = (runs[:, :, 1:] - runs[:, :, :-1]) * self.gain + 128
+        count = frames // run * (run - 1)
+        return ops.reshape(ops.clip(changes, 0, 255), (-1, count, *picture))
