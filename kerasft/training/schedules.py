@@ -151,7 +151,7 @@ class Milestones:
         wanted = reached[-1] if reached else 0
         if _are_names(wanted):
             return tuple(name for name in frozen if name in wanted)
-        count = len(frozen) if wanted == "all" else min(int(wanted), len(frozen))
+        count = min(wanted, len(frozen)) if isinstance(wanted, int) else len(frozen)
         return tuple(frozen[len(frozen) - count :])
 
     def __str__(self) -> str:

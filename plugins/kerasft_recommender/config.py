@@ -59,7 +59,7 @@ class NetworkConfig(Config):
     blocks: int = pydantic.Field(2, ge=1, description="Blocks of self-attention of sasrec.")
     heads: int = pydantic.Field(2, ge=1, description="Heads of attention of sasrec; they share `factors`.")
     length: int = pydantic.Field(50, ge=1, description="How many of the last choices count for sasrec.")
-    dropout: float = pydantic.Field(0.2, ge=0, lt=1, description="Dropout of sasrec.")
+    dropout: float = pydantic.Field(0.5, ge=0, lt=1, description="Dropout of sasrec.")
     alpha: float = pydantic.Field(
         0.5, ge=0, le=1, description="Share of gmf in a neumf that starts from a gmf and an mlp run."
     )
