@@ -49,6 +49,7 @@ class ByteBpe(tf.Module):
 
     Attributes:
         size: Number of ids.
+        special: The special pieces and their ids.
 
     Example:
         >>> tokens = [*byte_alphabet(), "lo", "low"]
@@ -62,13 +63,11 @@ class ByteBpe(tf.Module):
         self, tokens: Sequence[str], merges: Sequence[str], *, split: Split, special: Sequence[int] = ()
     ) -> None:
         super().__init__()
-        self._record = {
-            "tokens": list(tokens),
-            "merges": list(merges),
-            "split": split,
-            "special": list(special),
-        }
+        record = {"tokens": [*tokens], "merges": [*merges], "split": split, "special": [*special]}
+        # As text, because tf.Module wraps lists and dicts.
+        self._record = json.dumps(record, ensure_ascii=False)
         self.size = len(tokens)
+        self.special = {tokens[number]: number for number in special}
         if split not in _STEPS:
             raise ConfigError(f"split is {split!r}; it must be {' or '.join(_STEPS)}")
         self._split = split
@@ -164,7 +163,7 @@ class ByteBpe(tf.Module):
             return pieces, rows, *best(pieces, rows)
 
         free = tf.TensorShape([None])
-        if len(self._record["merges"]):
+        if keys.shape[0]:
             pieces, rows, _, _ = tf.while_loop(
                 lambda *values: tf.reduce_any(values[-1]),
                 body,
@@ -176,7 +175,7 @@ class ByteBpe(tf.Module):
 
     def save(self, path: Path) -> None:
         """Writes what `load` reads, JSON."""
-        path.write_text(json.dumps(self._record, ensure_ascii=False), encoding="utf-8")
+        path.write_text(self._record, encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path) -> ByteBpe:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pydantic
 
-from kerasft.config import Config, TaskConfig, TrainingConfig
+from kerasft.config import Config, TaskConfig, TrainingConfig, with_defaults
 
 
 class VocabularyConfig(Config):
@@ -78,16 +78,19 @@ class EvaluationConfig(Config):
 
 
 class DialogueTraining(TrainingConfig):
-    """Training settings with the defaults for dialogue."""
+    """Training settings with the defaults for dialogue; some depend on the model."""
 
-    epochs: int = pydantic.Field(default=10, ge=1, description="Passes over the training data.")
+    epochs: int = pydantic.Field(
+        default=10, ge=1, description="Passes over the training data; 1 by default of a pretrained model."
+    )
     batch_tokens: int | None = pydantic.Field(
         default=1024,
         ge=1,
-        description="Size of a training batch in tokens, padding included; null: batch_size.",
+        description="Size of a training batch in tokens, padding included; 512 by default of a pretrained "
+        "model; null: batch_size.",
     )
     learning_rate: Any = pydantic.Field(
-        default=2e-3, description="Peak rate, a kerasft.Layerwise, or a Keras schedule."
+        default=None, description="Peak rate; null: 2e-3 from scratch, 1e-3 of a pretrained model."
     )
     schedule: Literal["constant", "linear", "cosine", "inverse_sqrt"] = pydantic.Field(
         default="cosine", description="Shape of the rate after the warm-up."
@@ -98,16 +101,37 @@ class DialogueTraining(TrainingConfig):
     clip_norm: float | None = pydantic.Field(
         default=1.0, gt=0, description="Largest global norm of the gradients."
     )
+    feature_cache: bool = pydantic.Field(
+        default=False,
+        description="Compute the outputs of a frozen, deterministic prefix once and reuse them: of text "
+        "they take much more room than the text.",
+    )
+
+
+_FROM_SCRATCH = {"training": {"learning_rate": 2e-3, "epochs": 10, "batch_tokens": 1024}}
+_PRETRAINED = {"training": {"learning_rate": 1e-3, "epochs": 1, "batch_tokens": 512}}
 
 
 class DialogueConfig(TaskConfig):
     """Everything that can be said of a dialogue task.
 
     Example:
-        >>> DialogueConfig(context=128).decoding.max_tokens
-        64
+        >>> DialogueConfig().training.learning_rate, DialogueConfig(model="smollm2").training.learning_rate
+        (0.002, 0.001)
     """
 
+    model: str = pydantic.Field(
+        default="scratch",
+        min_length=1,
+        description="scratch; or a pretrained chat model: smollm2, a folder with a GGUF file or a Hugging "
+        "Face Llama, hf://org/model.",
+    )
+    lora: int = pydantic.Field(
+        default=8,
+        ge=0,
+        description="Rank of the adapters that train of a pretrained model where finetune() is not told what "
+        "to freeze; 0: all of it trains.",
+    )
     turns: str = pydantic.Field(
         default="turns",
         min_length=1,
@@ -118,15 +142,18 @@ class DialogueConfig(TaskConfig):
         default_factory=dict,
         description="What other speakers stand for, such as wizard: assistant; skip leaves them out.",
     )
-    system: str = pydantic.Field(
-        default="",
-        description="What stands first where a conversation has no turn of the system; may be empty.",
+    system: str | None = pydantic.Field(
+        default=None,
+        description="What stands first where a conversation has no turn of the system; null: what the "
+        "template of a pretrained model says, else nothing.",
     )
     network: NetworkConfig = pydantic.Field(default_factory=NetworkConfig, description="From scratch.")
     vocabulary: VocabularyConfig = pydantic.Field(
         default_factory=VocabularyConfig, description="Subword units, from scratch."
     )
-    dropout: float = pydantic.Field(default=0.1, ge=0, lt=1, description="Dropout rate.")
+    dropout: float | None = pydantic.Field(
+        default=None, ge=0, lt=1, description="Dropout rate; null: 0.1 from scratch, 0 of a pretrained model."
+    )
     context: int = pydantic.Field(
         default=256,
         ge=16,
@@ -145,11 +172,22 @@ class DialogueConfig(TaskConfig):
         default_factory=DialogueTraining, description="Optimizer, rates, batches, epochs."
     )
 
+    @property
+    def pretrained(self) -> bool:
+        """Whether the network starts from pretrained weights."""
+        return self.model != "scratch"
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _defaults_of_model(cls, values: Any) -> Any:
+        chosen = values.get("model", "scratch") if isinstance(values, dict) else "scratch"
+        return with_defaults(values, _FROM_SCRATCH if chosen == "scratch" else _PRETRAINED)
+
     @pydantic.model_validator(mode="after")
     def _check_room(self) -> DialogueConfig:
-        if self.decoding.max_tokens > self.context - 8:
+        if self.decoding.max_tokens > self.context // 2:
             raise ValueError(
-                f"decoding.max_tokens={self.decoding.max_tokens} leaves no room for a question in a context "
-                f"of {self.context} tokens; set it to {self.context - 8} at most, or context larger"
+                f"decoding.max_tokens={self.decoding.max_tokens} is more than half of a context of "
+                f"{self.context} tokens; set it to {self.context // 2} at most, or context larger"
             )
         return self

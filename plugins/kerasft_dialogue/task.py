@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -16,11 +17,14 @@ from kerasft.errors import DataError, OrderError
 from kerasft.generation import CausalLM, CausalSizes
 from kerasft.metrics import Perplexity
 from kerasft.training.examples import Examples
+from kerasft.training.run import Run
 from kerasft.training.update import Batch
 from kerasft_dialogue import evaluation
+from kerasft_dialogue.chat_codec import ChatCodec
 from kerasft_dialogue.config import DialogueConfig
 from kerasft_dialogue.conversations import check_replies, open_conversations
 from kerasft_dialogue.encoding import NOTHING, encode_conversations
+from kerasft_dialogue.origin import Origin
 from kerasft_dialogue.packing import Turns, joined, pack, split_turns
 from kerasft_dialogue.replying import FINISH, Prefix, Replier, Settings, State, count
 from kerasft_dialogue.samples import PREFIX, conversations
@@ -79,21 +83,43 @@ class Dialogue(kerasft.Task):
 
     def __init__(self, **values: Any) -> None:
         super().__init__(**values)
-        self._codec: SubwordCodec | None = None
+        self._codec: SubwordCodec | ChatCodec | None = None
+        self._origin: Origin | None = None
         self._network: CausalLM | None = None
         self._shared: Prefix | None = None
         self._compiled: dict[str, Any] = {}
 
     @property
-    def codec(self) -> SubwordCodec:
+    def codec(self) -> SubwordCodec | ChatCodec:
         """Text to tokens and back.
 
         Raises:
             OrderError: it is not known before the training data is.
+            PretrainedError: the pretrained model cannot be had.
         """
+        if self._codec is None and self.config.pretrained:
+            self._codec = ChatCodec(self.origin.open().tokenizer())
         if self._codec is None:
             raise OrderError("The vocabulary is learned from the training data: call finetune(data) first.")
         return self._codec
+
+    @property
+    def origin(self) -> Origin:
+        """The pretrained model that it started from.
+
+        Raises:
+            PretrainedError: it cannot be had.
+        """
+        if self._origin is None:
+            self._origin = Origin.find(self.config.model)
+        return self._origin
+
+    @property
+    def system(self) -> str:
+        """What the system says where a conversation has no such turn."""
+        if self.config.system is not None:
+            return self.config.system
+        return self.origin.system if self.config.pretrained else ""
 
     @property
     def network(self) -> CausalLM:
@@ -133,6 +159,8 @@ class Dialogue(kerasft.Task):
 
     def adapt(self, source: Source) -> None:
         check_replies(source.name, list(source.iterate("roles")))
+        if self.config.pretrained:
+            return
         vocabulary = self.config.vocabulary
         self._codec = SubwordCodec.train(
             _texts(source), size=vocabulary.size, kind=vocabulary.kind, coverage=vocabulary.coverage
@@ -140,9 +168,14 @@ class Dialogue(kerasft.Task):
 
     def save_assets(self, folder: Path) -> None:
         self.codec.save(folder)
+        if self.config.pretrained:
+            self.origin.save(folder)
 
     def load_assets(self, folder: Path) -> None:
-        self._codec = SubwordCodec.load(folder)
+        if self.config.pretrained:
+            self._origin, self._codec = Origin.load(folder), ChatCodec.load(folder)
+        else:
+            self._codec = SubwordCodec.load(folder)
 
     def arrange(self, source: Source, *, training: bool) -> Source:
         context = self.config.context
@@ -189,12 +222,16 @@ class Dialogue(kerasft.Task):
                 at += len(row[0])
 
     def _opened(self, roles: list[str], texts: list[str]) -> Turns:
-        if self.config.system and roles[0] != "system":
-            return ["system", *roles], [self.config.system, *texts]
+        if self.system and roles[0] != "system":
+            return ["system", *roles], [self.system, *texts]
         return list(roles), list(texts)
 
     def build_model(self) -> keras.Model:
         network, codec = self.config.network, self.codec
+        dropout = self.config.dropout
+        if self.config.pretrained:
+            sizes = dataclasses.replace(self.origin.sizes, dropout=dropout or 0.0)
+            return self._made(sizes)
         sizes = CausalSizes(
             vocabulary=codec.size,
             width=network.width,
@@ -203,13 +240,30 @@ class Dialogue(kerasft.Task):
             kv_heads=network.heads,
             size=network.width // network.heads,
             hidden=network.hidden,
-            dropout=self.config.dropout,
+            dropout=0.1 if dropout is None else dropout,
             scaled=True,
         )
+        return self._made(sizes)
+
+    def _made(self, sizes: CausalSizes) -> keras.Model:
         self._network = CausalLM(sizes)
         self._compiled.clear()
         self._shared = None
         return self._network.model
+
+    def load_pretrained(self, model: keras.Model | dict[str, keras.Model]) -> None:
+        if self.config.pretrained:
+            self.origin.open().load_weights(self.network)
+
+    def finetune(
+        self, data: Any = None, *, freeze: Any = None, run_dir: str | Path | None = None, **options: Any
+    ) -> keras.callbacks.History:
+        """Trains; of a pretrained model adapters only, where nothing else is said. See `kerasft.Task`."""
+        begun = run_dir is not None and Run(run_dir).can_resume()
+        chosen = bool(self.models) and self.freezing.policy is not None
+        if freeze is None and self.config.pretrained and self.config.lora and not begun and not chosen:
+            freeze = kerasft.LoRA(rank=self.config.lora)
+        return super().finetune(data, freeze=freeze, run_dir=run_dir, **options)
 
     def layer_groups(self, model: keras.Model | dict[str, keras.Model]) -> dict[str, list[keras.Layer]]:
         return self.network.groups
@@ -266,13 +320,13 @@ class Dialogue(kerasft.Task):
         with tf.init_scope():
             self._share()
         return Replier(
-            self.network, self.codec, context=config.context, system=config.system, prefix=self._shared
+            self.network, self.codec, context=config.context, system=self.system, prefix=self._shared
         )
 
     def _share(self) -> None:
         """Reads the system's turn, as the weights are now."""
         config = self.config
-        alone = Replier(self.network, self.codec, context=config.context, system=config.system)
+        alone = Replier(self.network, self.codec, context=config.context, system=self.system)
         made = alone.share()
         if made is None:
             return
