@@ -133,7 +133,8 @@ def cifar_lite(arguments: argparse.Namespace) -> str:
         freeze="backbone",
         **LITE,
         size=32,
-        network={"scale": 192},
+        network={"scale": 224, "stages": 5},
+        augment={"test_time": "flip"},
         head={"hidden": (512,), "dropout": 0.4},
         training={"batch_size": 256, "epochs": 15, "learning_rate": 2e-3},
     )

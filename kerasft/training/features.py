@@ -134,8 +134,9 @@ class Forward:
 class FrozenPrefix:
     """The part of a model that gives the same outputs however long the rest is trained.
 
-    A call belongs to it when all its inputs do and its layer is frozen, or has no weights and draws no random
-    numbers. A frozen layer runs in inference mode: its dropout is off, as in Keras's transfer-learning guide.
+    A call belongs to it when all its inputs do and its layer is frozen, wraps frozen ones alone, or has no
+    weights and draws no random numbers. A frozen layer runs in inference mode: its dropout is off, as in
+    Keras's transfer-learning guide.
 
     Args:
         model: A functional model (nested ones are looked into).

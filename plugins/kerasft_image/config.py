@@ -37,6 +37,12 @@ class NetworkConfig(Config):
         ge=8,
         description="Side to which the network itself enlarges pictures, which are kept at their size.",
     )
+    stages: int = pydantic.Field(
+        default=1,
+        ge=1,
+        description="How many of the last stages give features: earlier ones have seen smaller things, which "
+        "helps a head on a frozen backbone.",
+    )
     filters: tuple[int, ...] = pydantic.Field(
         default=(32, 64, 128), min_length=1, description="Filters of each stage of the backbone cnn."
     )

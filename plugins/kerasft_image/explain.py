@@ -40,13 +40,13 @@ def grad_cam(task: Image, pictures: np.ndarray, labels: Any = None) -> np.ndarra
         ConfigError: The backbone gives no map of features.
     """
     built = task.built
-    if len(built.features.shape) != 4:
+    if len(built.maps[-1].shape) != 4:
         raise ConfigError(f"Grad-CAM needs a map of features, which {task.config.backbone} does not give.")
-    both = keras.Model(built.model.input, built.features)
-    features = both(tf.cast(pictures, tf.float32), training=False)
+    seeing = keras.Model(built.model.input, built.maps)
+    *earlier, features = keras.tree.flatten(seeing(tf.cast(pictures, tf.float32), training=False))
     with tf.GradientTape() as tape:
         tape.watch(features)
-        scores = built.head(features, training=False)
+        scores = built.head([*earlier, features], training=False)
         chosen = tf.argmax(scores, -1) if labels is None else tf.constant(labels, tf.int64)
         score = tf.gather(scores, chosen, batch_dims=1)
     weights = tf.reduce_mean(tape.gradient(score, features), (1, 2), keepdims=True)
@@ -120,7 +120,7 @@ def explained(task: Image, pictures: np.ndarray) -> bytes:
     from matplotlib.figure import Figure
 
     maps = {"occlusion": occlusion(task, pictures)}
-    if len(task.built.features.shape) == 4:
+    if len(task.built.maps[-1].shape) == 4:
         maps = {"Grad-CAM": grad_cam(task, pictures), **maps}
     best = _scores(task, pictures).argmax(-1)
     inches = _SHOWN / 100

@@ -14,7 +14,8 @@ class Mirrored(keras.layers.Layer):
     The map of the mirror image is mirrored back first, so places in the result are places in the picture.
 
     Args:
-        backbone: From pictures `[batch, side, side, 3]` to maps `[batch, height, width, channels]`.
+        backbone: From pictures `[batch, side, side, 3]` to maps `[batch, height, width, channels]`, one or
+            a list of them.
         name: Of the layer.
     """
 
@@ -30,7 +31,7 @@ class Mirrored(keras.layers.Layer):
         if training:
             return seen
         again = self.backbone(ops.flip(picture, axis=2), training=False)
-        return (seen + ops.flip(again, axis=2)) / 2
+        return keras.tree.map_structure(lambda one, other: (one + ops.flip(other, axis=2)) / 2, seen, again)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return self.backbone.compute_output_shape(input_shape)

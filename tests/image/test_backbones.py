@@ -47,6 +47,49 @@ def test_stages_hold_every_layer_once():
     assert members == [layer.name for layer in backbone.layers[1:]]
 
 
+def test_earlier_stages_give_features_too(tiny):
+    picture = shapes(2, 16).astype(np.float32)
+    settings = {**tiny, "labels": ["a", "b"], "augment": {"test_time": "flip"}}
+    last = kerasft.create("image", **settings)
+    both = kerasft.create("image", **{**settings, "network": {**tiny["network"], "stages": 2}})
+    last.build()
+    both.build()
+    both.model.get_layer("mirrored").backbone.set_weights(
+        last.model.get_layer("mirrored").backbone.get_weights()
+    )
+    seen, more = (task.model(picture)["embedding"].numpy() for task in (last, both))
+    assert seen.shape == (2, 16)
+    assert more.shape == (2, 8 + 16)
+    np.testing.assert_allclose(more[:, 8:], seen, rtol=1e-5)
+    backbone = last.model.get_layer("mirrored").backbone
+    first = keras.Model(backbone.input, backbone.get_layer("stage_0_1_relu").output)
+    means = [first(x).numpy().mean((1, 2)) for x in (picture, picture[:, :, ::-1])]
+    np.testing.assert_allclose(more[:, :8], np.mean(means, axis=0), rtol=1e-4, atol=1e-6)
+
+
+def test_a_head_on_several_stages_trains_on_kept_features(tiny, tmp_path, capsys):
+    network = {**tiny["network"], "stages": 2}
+    task = kerasft.create("image", **{**tiny, "network": network}, augment={"test_time": "flip"})
+    data = {"image": shapes(16, 16), "label": ["disc", "square"] * 8}
+    task.finetune(data, freeze="backbone", run_dir=tmp_path / "run", verbose="line")
+    assert "feature cache on: outputs up to layer 'mirrored'" in capsys.readouterr().err
+    again = kerasft.load(tmp_path / "run", checkpoint="latest")
+    np.testing.assert_allclose(
+        again.predict({"image": data["image"]})["scores"],
+        task.predict({"image": data["image"]})["scores"],
+        rtol=1e-5,
+    )
+    assert (tmp_path / "run/samples/looked-at.png").is_file()
+
+
+def test_more_stages_than_there_are_are_refused(tiny):
+    task = kerasft.create(
+        "image", **{**tiny, "network": {"filters": (8, 16), "stages": 3}, "labels": ["a", "b"]}
+    )
+    with pytest.raises(ConfigError, match=r"network.stages: cnn lets 2 of its stages be read, not 3"):
+        task.build()
+
+
 def test_a_frozen_stage_keeps_its_statistics(tiny):
     task = kerasft.create("image", **tiny, labels=["disc", "square"])
     task.build()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from measure import assert_same, weights_of
 from tasks import Points, Words, points, words
-from variants import Attention, Bags, Branches, InnerMask, Nested, Noisy, Subclassed, Unmasked
+from variants import Attention, Bags, Branches, InnerMask, Nested, Noisy, Subclassed, Unmasked, Wrapped
 
 from kerasft import Gradual
 
@@ -32,6 +32,7 @@ CASES = {
     "attention": (Attention, 2, {}, "attention"),
     "branches": (Branches, 2, {}, "body"),
     "branches early": (Branches, 1, {}, "shared"),
+    "wrapped": (Wrapped, "inner", {}, "both"),
     "class weights": (Branches, 3, {"class_weight": "balanced", "steps_per_call": 2}, "late"),
 }
 

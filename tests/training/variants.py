@@ -30,6 +30,42 @@ class Nested(Points):
         return {"low": low, "high": [self.backbone.get_layer("high")], "head": [model.get_layer("head")]}
 
 
+class BothWays(keras.layers.Layer):
+    """Adds what a layer makes of a point to what it makes of its mirror image."""
+
+    def __init__(self, layer, **options):
+        super().__init__(**options)
+        self.layer = layer
+
+    def call(self, x, training=False):
+        return self.layer(x, training=training) + self.layer(-x, training=training)
+
+    def compute_output_shape(self, shape):
+        return self.layer.compute_output_shape(shape)
+
+
+class Wrapped(Points):
+    """`Points` with a layer of a group inside a layer that is in none."""
+
+    name = "test-wrapped"
+
+    def build_model(self):
+        inputs = keras.Input((2,), name="point")
+        self.inner = keras.Sequential(
+            [
+                keras.layers.Dense(8, activation="relu", name="dense"),
+                keras.layers.Dropout(self.config.dropout),
+            ],
+            name="inner",
+        )
+        return keras.Model(
+            inputs, keras.layers.Dense(3, name="head")(BothWays(self.inner, name="both")(inputs))
+        )
+
+    def layer_groups(self, model):
+        return {"inner": [self.inner], "head": [model.get_layer("head")]}
+
+
 # The weights of `Nested` by layer group.
 LOW = {"low/kernel", "low/bias", "norm/gamma", "norm/beta"}
 HIGH = {"high/kernel", "high/bias"}
