@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -24,15 +24,24 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-def read_clips(path: Path, config: VideoConfig) -> np.ndarray:
+class Read(NamedTuple):
+    """What was read of a video.
+
+    Attributes:
+        clips: uint8 `[clips, frames, side, side, 3]`.
+        seconds: Length of the whole video.
+    """
+
+    clips: np.ndarray
+    seconds: float
+
+
+def read_clips(path: Path, config: VideoConfig) -> Read:
     """Reads the clips of a video; no more than their frames, and one of full size, are held.
 
     Args:
         path: A file or a folder of pictures.
         config: `sampling`, `side` and `fit` are read.
-
-    Returns:
-        uint8 `[clips, frames, side, side, 3]`.
 
     Raises:
         DataError: It cannot be read, breaks off, or is too short.
@@ -53,7 +62,8 @@ def read_clips(path: Path, config: VideoConfig) -> np.ndarray:
     if last is not None and total <= max(wanted):
         found[total - 1] = _fitted(last.pixels, config)
     numbers = np.minimum(clips_of(expected, config.sampling), total - 1)
-    return np.stack([[found[number] for number in clip] for clip in numbers.tolist()])
+    seconds = last.time * total / max(total - 1, 1) if last is not None else 0.0
+    return Read(np.stack([[found[number] for number in clip] for clip in numbers.tolist()]), seconds)
 
 
 def clips_in(video: np.ndarray, config: VideoConfig) -> np.ndarray:

@@ -155,6 +155,15 @@ class HeadConfig(Config):
     )
 
 
+class AlarmConfig(Config):
+    """A class whose videos shall raise an alarm; evaluation then says how good it is."""
+
+    label: str | None = pydantic.Field(default=None, description="The class; null: none.")
+    threshold: float = pydantic.Field(
+        default=0.5, gt=0, le=1, description="Score from which on the alarm is raised."
+    )
+
+
 class VideoTraining(TrainingConfig):
     """Training settings with the defaults for videos; rate and epochs depend on the model."""
 
@@ -211,6 +220,9 @@ class VideoConfig(TaskConfig):
         default_factory=SkeletonConfig, description="The model skeleton."
     )
     head: HeadConfig = pydantic.Field(default_factory=HeadConfig, description="After the network.")
+    alarm: AlarmConfig = pydantic.Field(
+        default_factory=AlarmConfig, description="A class whose videos shall raise an alarm."
+    )
     training: VideoTraining = pydantic.Field(
         default_factory=VideoTraining, description="Optimizer, rates, batches, epochs."
     )

@@ -33,13 +33,24 @@ class OverClips(keras.metrics.Metric):
         self._waiting = self.add_variable((clips, classes), initializer="zeros", name="waiting")
         self._count = self.add_variable((), initializer="zeros", dtype="int32", name="count")
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    @property
+    def confusion_matrix(self) -> Any:
+        """That of the metric, as reports want it."""
+        return self.metric.confusion_matrix
+
+    @property
+    def class_names(self) -> Any:
+        """Those of the metric."""
+        return self.metric.class_names
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, **others: Any) -> None:
         """Adds clips.
 
         Args:
             y_true: int `[batch]`.
             y_pred: Scores `[batch, classes]`, not logits, whose average means little.
             sample_weight: float `[batch]`, or None.
+            **others: What else the metric is given, `[batch]`.
         """
         y_true, y_pred = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
         begun = tf.convert_to_tensor(self._count)
@@ -49,7 +60,10 @@ class OverClips(keras.metrics.Metric):
         together = tf.reshape(scores[: whole * self.clips], (whole, self.clips, y_pred.shape[-1]))
         last = self.clips - 1 - begun + self.clips * tf.range(whole)
         weight = None if sample_weight is None else tf.gather(sample_weight, last)
-        self.metric.update_state(tf.gather(y_true, last), tf.reduce_mean(together, 1), sample_weight=weight)
+        of_video = {name: tf.gather(value, last) for name, value in others.items()}
+        self.metric.update_state(
+            tf.gather(y_true, last), tf.reduce_mean(together, 1), sample_weight=weight, **of_video
+        )
         left = scores[whole * self.clips :]
         self._count.assign(tf.shape(left)[0])
         room = [[0, self.clips - tf.shape(left)[0]], [0, 0]]

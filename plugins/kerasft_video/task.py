@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from kerasft.training import Augmentation, Batch
 from kerasft.training.freezing import Policy
 from kerasft_video.config import VideoConfig
 from kerasft_video.drawn import WAYS
+from kerasft_video.evaluation import Alarms, report
 from kerasft_video.inputs import Input, input_of
 from kerasft_video.models import Network
 from kerasft_video.scores import OverClips
@@ -74,6 +76,12 @@ class Video(kerasft.Task):
         self.input.adapt(source)
         if self._labels is None:
             self._labels = source.classes("label")
+        alarm = self.config.alarm.label
+        if alarm is not None and alarm not in self._labels:
+            raise DataError(
+                f"{source.name} has no videos of the class {alarm!r}, for which alarm.label asks; it has "
+                f"{', '.join(self._labels)}."
+            )
         if len(self._labels) < 2:
             raise DataError(
                 f"{source.name} has only one label, {self._labels[0]!r}; a classifier needs examples of two: "
@@ -124,7 +132,8 @@ class Video(kerasft.Task):
 
     def targets(self, raw: dict[str, Any]) -> dict[str, Any]:
         known = tf.equal(raw["label"][:, None], tf.constant(self.labels)[None])
-        return {"label": tf.argmax(known, -1, output_type=tf.int32)}
+        found = {"label": tf.argmax(known, -1, output_type=tf.int32)}
+        return {**found, "seconds": raw["seconds"]} if "seconds" in raw else found
 
     def augmentation(self) -> Augmentation | None:
         return self.input.augmentation()
@@ -135,11 +144,34 @@ class Video(kerasft.Task):
         return tf.nn.softmax_cross_entropy_with_logits(labels=hot, logits=outputs)
 
     def metrics(self) -> dict[str, keras.metrics.Metric]:
-        count, views = len(self.labels), self.input.views
-        videos = metrics.Classification(classes=count, class_names=self.labels)
-        if views == 1:
-            return {"classification": videos}
-        return {"classification": OverClips(videos, clips=views, classes=count)}
+        count, views, alarm = len(self.labels), self.input.views, self.config.alarm
+        found: dict[str, keras.metrics.Metric] = {
+            "classification": metrics.Classification(classes=count, class_names=self.labels)
+        }
+        if alarm.label is not None:
+            found["alarms"] = Alarms(number=self.labels.index(alarm.label), threshold=alarm.threshold)
+        if views > 1:
+            found = {
+                name: OverClips(metric, clips=views, classes=count, name=name)
+                for name, metric in found.items()
+            }
+        return found
+
+    def update_metrics(self, metrics: Mapping[str, keras.metrics.Metric], batch: Batch, outputs: Any) -> None:
+        target, scores = self.score(batch, outputs)
+        for name, metric in metrics.items():
+            seconds = batch.targets.get("seconds") if name == "alarms" else None
+            metric.update_state(target, scores, **({} if seconds is None else {"seconds": seconds}))
+
+    def evaluate(self, data: Any = None, **settings: Any) -> dict[str, float]:
+        values = super().evaluate(data, **settings)
+        found = self.evaluation_metrics.get("alarms")
+        if self.run is not None and found is not None and self.config.alarm.label is not None:
+            alarms = found.metric if isinstance(found, OverClips) else found
+            assert isinstance(alarms, Alarms)
+            alarm = self.config.alarm
+            report(self.run.folder, alarms.curve(), label=alarm.label, threshold=alarm.threshold)
+        return values
 
     def score(self, batch: Batch, outputs: Any) -> tuple[Any, ...]:
         return batch.targets["label"], tf.nn.softmax(outputs)

@@ -87,7 +87,7 @@ def open_data(data: Any, *, target: str, config: VideoConfig) -> Any:
 
 
 class VideoRecords:
-    """Records with the column `clip`, uint8 `[clips, frames, side, side, 3]`, of videos.
+    """Records with the columns `clip`, uint8 `[clips, frames, side, side, 3]`, and `seconds`, of videos.
 
     They are decoded once, in threads, by the scan; beyond a limit of memory the clips go to disk.
 
@@ -109,7 +109,7 @@ class VideoRecords:
         where: Callable[[int], str] | None = None,
     ) -> None:
         self.name = name
-        self.columns: tuple[str, ...] = ("clip", *others)
+        self.columns: tuple[str, ...] = ("clip", "seconds", *others)
         self._paths, self._others, self._config = paths, others, config
         self._where = where
         self._store = RowStore(memory_limit=_MEMORY)
@@ -119,30 +119,32 @@ class VideoRecords:
         return []
 
     def scan(self, columns: Sequence[str]) -> Iterator[Sequence[Any] | Broken]:
-        if "clip" not in columns:
+        if "clip" not in columns and "seconds" not in columns:
             for number in range(len(self._paths)):
                 yield [self._others[column][number] for column in columns]
             return
         workers = min(os.cpu_count() or 1, _WORKERS)
         decoded = in_workers(lambda path: read_clips(path, self._config), self._paths, workers=workers)
         stored = 0
-        for number, clips in enumerate(decoded):
-            if isinstance(clips, DataError):
-                problem, _, remedy = str(clips).rpartition("; ")
+        for number, found in enumerate(decoded):
+            if isinstance(found, DataError):
+                problem, _, remedy = str(found).rpartition("; ")
                 yield Broken(problem, remedy)
                 continue
-            self._store.append({"clip": clips[None]}, {})
+            self._store.append({"clip": found.clips[None], "seconds": np.array([found.seconds])}, {})
             self._slots[number] = stored
             stored += 1
-            yield [clips if column == "clip" else self._others[column][number] for column in columns]
+            row = {"clip": found.clips, "seconds": found.seconds}
+            yield [row[name] if name in row else self._others[name][number] for name in columns]
         if stored:
             self._store.finish()
 
     def read(self, numbers: np.ndarray, columns: Sequence[str]) -> Iterator[Sequence[Any] | Broken]:
         for number in numbers.tolist():
             row = {name: values[number] for name, values in self._others.items()}
-            if "clip" in columns:
-                row["clip"] = self._store.take(self._slots[[number]])["clip"][0]
+            if "clip" in columns or "seconds" in columns:
+                found = self._store.take(self._slots[[number]])
+                row |= {"clip": found["clip"][0], "seconds": float(found["seconds"][0])}
             yield [row[column] for column in columns]
 
     def where(self, number: int) -> str:
@@ -156,7 +158,9 @@ class VideoRecords:
         for number, path in enumerate(self._paths):
             if self._slots[number] >= 0:
                 _hash(path, digest.update)
-            digest.update(repr([self._others[name][number] for name in columns if name != "clip"]).encode())
+            digest.update(
+                repr([self._others[name][number] for name in columns if name in self._others]).encode()
+            )
         return digest.digest()
 
 

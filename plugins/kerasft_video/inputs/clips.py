@@ -40,6 +40,7 @@ class Clips(Input):
     def fields(self) -> tuple[Field, ...]:
         return (
             Field(name="clip", kind="any", required=False),
+            Field(name="seconds", kind="number", target=True, required=False),
             Field(name="clips", kind="any", request=True, required=False),
         )
 
