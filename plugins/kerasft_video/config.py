@@ -8,7 +8,7 @@ import pydantic
 
 from kerasft.config import Config, Labels, TaskConfig, TrainingConfig, refuse_idle, with_defaults
 
-Model = Literal["r2plus1d", "c3d", "i3d", "cnn_lstm", "skeleton"]
+Model = Literal["r2plus1d", "c3d", "movinet_stream", "i3d", "cnn_lstm", "skeleton"]
 
 BACKBONES = ("i3d", "cnn_lstm")
 """Models that are made from a backbone of pictures."""
@@ -17,6 +17,7 @@ _SMALL, _USUAL = 32, 224
 _DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
     "r2plus1d": {"training": {"learning_rate": 3e-3, "epochs": 12}},
     "c3d": {"training": {"learning_rate": 3e-3, "epochs": 12}},
+    "movinet_stream": {"training": {"learning_rate": 3e-3, "epochs": 20}},
     "i3d": {"training": {"learning_rate": 3e-4, "epochs": 10}},
     "cnn_lstm": {"training": {"learning_rate": 1e-3, "epochs": 20}},
     "skeleton": {
@@ -27,7 +28,7 @@ _DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
 }
 """Defaults that depend on the model."""
 
-_CLIPS = ("r2plus1d", "c3d", *BACKBONES)
+_CLIPS = ("r2plus1d", "c3d", "movinet_stream", *BACKBONES)
 _SERVES: dict[str, tuple[str, ...]] = {
     "size": _CLIPS,
     "fit": _CLIPS,
@@ -36,7 +37,7 @@ _SERVES: dict[str, tuple[str, ...]] = {
     "sampling.burst": _CLIPS,
     "sampling.clips": _CLIPS,
     "sampling.mirror": _CLIPS,
-    "network.filters": ("r2plus1d", "c3d"),
+    "network.filters": ("r2plus1d", "c3d", "movinet_stream"),
     "network.backbone": BACKBONES,
     "network.pretrained": BACKBONES,
     "network.recurrent": ("cnn_lstm",),
@@ -195,7 +196,8 @@ class VideoConfig(TaskConfig):
 
     model: Model = pydantic.Field(
         default="r2plus1d",
-        description="r2plus1d, c3d: convolutions over space and time, from scratch; i3d: a backbone of "
+        description="r2plus1d, c3d: convolutions over space and time, from scratch; movinet_stream: a causal "
+        "network, from scratch, that can be asked frame by frame; i3d: a backbone of "
         "pictures, inflated to three dimensions; cnn_lstm: a backbone for each frame and a recurrent layer "
         "over them; skeleton: joints in motion instead of pictures.",
     )

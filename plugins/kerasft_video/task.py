@@ -16,11 +16,14 @@ from kerasft.data import Field, Source
 from kerasft.errors import DataError, OrderError
 from kerasft.training import Augmentation, Batch
 from kerasft.training.freezing import Policy
+from kerasft.vision.resizing import resize
 from kerasft_video.config import VideoConfig
 from kerasft_video.drawn import WAYS
 from kerasft_video.evaluation import Alarms, report
 from kerasft_video.inputs import Input, input_of
+from kerasft_video.inputs.streams import STREAMED
 from kerasft_video.models import Network
+from kerasft_video.models.streaming import Streaming
 from kerasft_video.scores import OverClips
 
 _LEARNED = "video.json"
@@ -188,6 +191,8 @@ class Video(kerasft.Task):
         }
 
     def serve(self, inputs: dict[str, Any], *, signature: str) -> dict[str, Any]:
+        if signature in STREAMED:
+            return self._step(inputs["frame"], inputs.get("state"))
         if signature != "clips":
             return super().serve(inputs, signature=signature)
         clips = inputs["clips"]
@@ -198,6 +203,13 @@ class Video(kerasft.Task):
         together = tf.reshape(answers["scores"], (shape[0], shape[1], len(self.labels)))
         return self._answer(tf.reduce_mean(together, 1))
 
+    def _step(self, frame: tf.Tensor, state: tf.Tensor | None) -> dict[str, Any]:
+        assert isinstance(self._network, Streaming)
+        pictures = tf.cast(resize(frame, size=self.config.side, fit=self.config.fit), tf.float32)
+        features, after = self._network.stream.after(pictures, state)
+        (logits,) = self._groups["head"]
+        return {**self._answer(tf.nn.softmax(logits(features))), "state": after}
+
     def request(self, rows: dict[str, Any], *, signature: str) -> dict[str, Any]:
         return self.input.request(rows, signature=signature)
 
@@ -206,7 +218,7 @@ class Video(kerasft.Task):
 
     def calls(self) -> dict[str, str]:
         names = {"serving_default": "classify", "clips": "classify_clips"}
-        return {names[signature]: signature for signature in self.signatures()}
+        return {names.get(signature, signature): signature for signature in self.signatures()}
 
     def example(self) -> dict[str, list[Any]]:
         names = self._labels or WAYS

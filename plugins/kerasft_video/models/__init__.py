@@ -12,6 +12,7 @@ from kerasft_video.models.conv3d import c3d, r2plus1d
 from kerasft_video.models.inflated import inflated
 from kerasft_video.models.recurrent import cnn_lstm
 from kerasft_video.models.skeleton import skeleton
+from kerasft_video.models.streaming import movinet_stream
 
 __all__ = ["Network", "build_network", "skeleton"]
 
@@ -31,6 +32,8 @@ def build_network(config: VideoConfig, *, architecture: Mapping[str, Any] | None
         return c3d(frames, side, filters=network.filters)
     if config.model == "r2plus1d":
         return r2plus1d(frames, side, filters=network.filters)
+    if config.model == "movinet_stream":
+        return movinet_stream(frames, side, filters=network.filters)
     backbone = build_backbone(network.backbone, side=side, architecture=architecture)
     if config.model == "i3d":
         return inflated(backbone, frames=frames, side=side)

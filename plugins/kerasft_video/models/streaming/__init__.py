@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from kerasft_video.models.streaming.movinet import Stream, movinet_stream, state_size
+from kerasft_video.models.streaming.movinet import Stream, Streaming, movinet_stream, state_size
 
-__all__ = ["Stream", "movinet_stream", "state_size"]
+__all__ = ["Stream", "Streaming", "movinet_stream", "state_size"]

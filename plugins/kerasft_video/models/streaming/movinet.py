@@ -33,6 +33,17 @@ class Stream:
     model: keras.Model
     size: int
 
+    def after(self, frame: Any, state: Any = None) -> tuple[Any, Any]:
+        """Returns the features and the state after a frame.
+
+        Args:
+            frame: float `[batch, side, side, 3]`, 0 to 255.
+            state: float32 `[batch, size]`; None before the first frame.
+        """
+        if state is None:
+            state = ops.zeros((ops.shape(frame)[0], self.size), "float32")
+        return tuple(self.model([frame, state], training=False))
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Streaming(Network):
