@@ -46,11 +46,10 @@ def clips() -> np.ndarray:
 
 def streamed(network, clips: np.ndarray) -> list[np.ndarray]:
     """Features after each frame."""
-    step = _compiled.setdefault(id(network), tf.function(network.stream.model, reduce_retracing=True))
-    state = tf.zeros((len(clips), network.stream.size))
-    found = []
+    step = _compiled.setdefault(id(network), tf.function(network.stream.after, reduce_retracing=True))
+    state, found = None, []
     for frame in np.moveaxis(clips, 1, 0):
-        features, state = step([tf.constant(frame), state])
+        features, state = step(tf.constant(frame), state)
         found.append(features.numpy())
     return found
 
@@ -75,6 +74,13 @@ def test_streams_side_by_side_do_not_see_each_other(network, clips) -> None:
     np.testing.assert_allclose(together[1:2], alone, atol=1e-5)
 
 
+def test_what_stands_still_from_the_beginning_says_the_same_all_the_time(network, clips) -> None:
+    still = np.repeat(clips[:, :1], 3 * FRAMES, axis=1)
+    track = streamed(network, still)
+    for features in track[1:]:
+        np.testing.assert_allclose(features, track[0], atol=1e-5)
+
+
 def test_a_long_stream_forgets(network, clips) -> None:
     """After many frames of one thing it does not matter what was before."""
     calm = np.repeat(clips[:1, :1], 12 * FRAMES, axis=1)
@@ -88,7 +94,8 @@ def test_its_layers_are_in_groups_and_shared(network) -> None:
     assert list(network.groups) == ["stem", "stage_0", "stage_1", "top"]
     grouped = [weight for group in network.groups.values() for layer in group for weight in layer.weights]
     assert {id(weight) for weight in grouped} == {id(weight) for weight in network.model.weights}
-    assert {id(weight) for weight in network.stream.model.weights} == {id(w) for w in network.model.weights}
+    for model in (network.stream.first, network.stream.next):
+        assert {id(weight) for weight in model.weights} == {id(weight) for weight in network.model.weights}
 
 
 def test_it_can_learn(network, clips) -> None:
@@ -110,12 +117,12 @@ def test_a_causal_convolution_may_be_cut_anywhere(parts: list[int], size: int) -
     x = numbers(2, sum(parts), 2, 1, 3)
     layer = CausalConv(size)
     whole, _ = layer(x)
-    past, found = ops.zeros((2, size - 1, 2, 1, 3)), []
+    past, found = None, []
     for end, count in zip(np.cumsum(parts), parts, strict=True):
         y, past = layer(x[:, end - count : end], past=past)
         found.append(y)
     np.testing.assert_allclose(np.concatenate(found, axis=1), whole, atol=1e-5)
-    padded = np.concatenate([np.zeros((2, size - 1, 2, 1, 3)), x], axis=1)
+    padded = np.concatenate([np.repeat(x[:, :1], size - 1, axis=1), x], axis=1)
     kernel = layer.kernel.numpy()
     for at in range(x.shape[1]):
         direct = sum(kernel[j] * padded[:, at + j] for j in range(size))
@@ -126,7 +133,7 @@ def test_a_causal_convolution_may_be_cut_anywhere(parts: list[int], size: int) -
 @given(st.integers(1, 8), st.integers(1, 30))
 def test_a_running_mean_is_one_until_its_horizon_and_fades_then(horizon: int, count: int) -> None:
     x = numbers(2, count, 3)
-    layer, past = RunningMean(horizon), ops.zeros((2, 4))
+    layer, past = RunningMean(horizon), None
     expected = np.zeros((2, 3))
     for at in range(count):
         mean, past = layer(x[:, at : at + 1], past=past)

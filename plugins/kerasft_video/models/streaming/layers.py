@@ -11,7 +11,8 @@ from keras import layers, ops
 class CausalConv(layers.Layer):
     """Convolves over time, each channel and each place on its own, as MoViNet's stream buffers do.
 
-    Frame t becomes `sum_j kernel[j] x[t - (size - 1) + j]`; before the first frame there are zeros.
+    Frame t becomes `sum_j kernel[j] x[t - (size - 1) + j]`. Before the first frame it is taken to have stood
+    still: zeros, as MoViNet has them, would look like a sudden start, which a long stream never shows.
 
     Args:
         size: Of the kernel, in frames.
@@ -20,8 +21,9 @@ class CausalConv(layers.Layer):
         >>> keras.utils.set_random_seed(0)
         >>> layer, x = CausalConv(3), keras.random.normal((1, 4, 1, 1, 2))
         >>> whole, _ = layer(x)
-        >>> first, past = layer(x[:, :1], past=ops.zeros((1, 2, 1, 1, 2)))
-        >>> bool(ops.all(ops.isclose(first, whole[:, :1])))
+        >>> first, past = layer(x[:, :1])
+        >>> second, past = layer(x[:, 1:2], past=past)
+        >>> bool(ops.all(ops.isclose(second, whole[:, 1:2], atol=1e-6)))
         True
     """
 
@@ -42,13 +44,12 @@ class CausalConv(layers.Layer):
 
         Args:
             x: `[batch, frames, height, width, channels]`.
-            past: The `size - 1` frames before; zeros if None.
+            past: The `size - 1` frames before; the first of x if None.
 
         Returns:
             The same shape as x, and the past of what comes next.
         """
-        shape = ops.shape(x)
-        before = ops.zeros((shape[0], self.size - 1, *shape[2:]), x.dtype) if past is None else past
+        before = ops.repeat(x[:, :1], self.size - 1, axis=1) if past is None else past
         frames = ops.concatenate([ops.cast(before, x.dtype), x], axis=1)
         kernel = ops.cast(self.kernel, x.dtype)
         count = x.shape[1]
@@ -84,7 +85,7 @@ class RunningMean(layers.Layer):
 
         Args:
             x: `[batch, frames, channels]`, at most `horizon` frames; one with a past.
-            past: `[batch, channels + 1]`: the mean, and of how many frames it is.
+            past: `[batch, channels + 1]`: the mean, and of how many frames it is; none if None.
 
         Returns:
             The same shape as x, and the past of what comes next.

@@ -25,26 +25,34 @@ class Memory(Protocol):
         ...
 
 
-class Whole:
-    """No past: the clip is all there is.
+class Fresh:
+    """No past: a stream begins.
 
     Attributes:
-        shapes: What each layer would remember, in the order in which they ran.
+        shapes: What each layer will remember, in the order in which they ran.
     """
 
     def __init__(self) -> None:
         self.shapes: list[Shape] = []
+        self._next: list[Any] = []
 
     def through(self, layer: layers.Layer, x: Any, past: Shape) -> Any:
+        y, after = layer(x)
         self.shapes.append(past)
-        return layer(x)[0]
+        self._next.append(after)
+        return y
+
+    @property
+    def after(self) -> Any:
+        """The state after the frames, float32 `[batch, numbers]`: what each layer remembers, end to end."""
+        return _packed(self._next, self.shapes)
 
 
 class Packed:
     """The pasts of all layers in one tensor.
 
     Args:
-        state: float `[batch, numbers]`, as many as the shapes have.
+        state: What `after` gave.
         shapes: Of the layers, in the order in which they will run.
     """
 
@@ -61,11 +69,19 @@ class Packed:
         end = self._begin + math.prod(shape)
         part = ops.reshape(self._state[:, self._begin : end], (-1, *shape))
         y, after = layer(x, past=part)
-        self._next.append(ops.reshape(ops.cast(after, "float32"), (-1, math.prod(shape))))
+        self._next.append(after)
         self._begin, self._number = end, self._number + 1
         return y
 
     @property
     def after(self) -> Any:
         """The state after the frames, in the same layout."""
-        return ops.concatenate(self._next, axis=1)
+        return _packed(self._next, self._shapes)
+
+
+def _packed(parts: list[Any], shapes: list[Shape]) -> Any:
+    flat = [
+        ops.reshape(ops.cast(part, "float32"), (-1, math.prod(shape)))
+        for part, shape in zip(parts, shapes, strict=True)
+    ]
+    return ops.concatenate(flat, axis=1)

@@ -12,7 +12,7 @@ from keras import layers, ops
 
 from kerasft_video.models.base import Network
 from kerasft_video.models.streaming.layers import CausalConv, RunningMean
-from kerasft_video.models.streaming.memory import Memory, Packed, Whole
+from kerasft_video.models.streaming.memory import Fresh, Memory, Packed
 
 _BLOCKS = 2
 _WIDER = 3
@@ -25,12 +25,14 @@ class Stream:
     """A network that takes a frame at a time.
 
     Attributes:
-        model: From `frame`, `[batch, side, side, 3]`, and `state`, float32 `[batch, size]`, to the features,
-            `[batch, channels]`, and the state after it. It shares the layers of the network for clips.
-        size: Of a state; before the first frame it is all zeros.
+        first: From the first `frame`, `[batch, side, side, 3]`, to the features, `[batch, channels]`, and the
+            state after it, float32 `[batch, size]`. It shares the layers of the network for clips.
+        next: The same of each further `frame`, and the `state` after the one before.
+        size: Of a state.
     """
 
-    model: keras.Model
+    first: keras.Model
+    next: keras.Model
     size: int
 
     def after(self, frame: Any, state: Any = None) -> tuple[Any, Any]:
@@ -38,11 +40,12 @@ class Stream:
 
         Args:
             frame: float `[batch, side, side, 3]`, 0 to 255.
-            state: float32 `[batch, size]`; None before the first frame.
+            state: float32 `[batch, size]`; None if it is the first.
         """
-        if state is None:
-            state = ops.zeros((ops.shape(frame)[0], self.size), "float32")
-        return tuple(self.model([frame, state], training=False))
+        given = (
+            self.first(frame, training=False) if state is None else self.next([frame, state], training=False)
+        )
+        return tuple(given)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,17 +78,23 @@ def movinet_stream(frames: int, side: int, *, filters: Sequence[int] = (16, 32, 
         ((None, 24), ['stem', 'stage_0', 'stage_1', 'top'], True)
     """
     shared = _Shared()
-    clip, whole = keras.Input((frames, side, side, 3), name="clip"), Whole()
-    features = _features(shared, clip, whole, filters, horizon=frames)
+    clip = keras.Input((frames, side, side, 3), name="clip")
+    features = _features(shared, clip, Fresh(), filters, horizon=frames)
     model = keras.Model(clip, features, name="movinet_stream")
 
-    size = sum(math.prod(shape) for shape in whole.shapes)
+    frame = keras.Input((side, side, 3), name="frame")
+    fresh = Fresh()
+    features = _features(shared, ops.expand_dims(frame, 1), fresh, filters, horizon=frames)
+    first = keras.Model(frame, [features, fresh.after], name="movinet_stream_first")
+    size = sum(math.prod(shape) for shape in fresh.shapes)
+
     frame = keras.Input((side, side, 3), name="frame")
     state = keras.Input((size,), name="state", dtype="float32")
-    packed = Packed(state, whole.shapes)
-    now = _features(shared, ops.expand_dims(frame, 1), packed, filters, horizon=frames)
-    stream = keras.Model([frame, state], [now, packed.after], name="movinet_stream_step")
-    return Streaming(model=model, groups=shared.groups(), stream=Stream(model=stream, size=size))
+    packed = Packed(state, fresh.shapes)
+    features = _features(shared, ops.expand_dims(frame, 1), packed, filters, horizon=frames)
+    after = keras.Model([frame, state], [features, packed.after], name="movinet_stream_next")
+    stream = Stream(first=first, next=after, size=size)
+    return Streaming(model=model, groups=shared.groups(), stream=stream)
 
 
 def state_size(side: int, filters: Sequence[int]) -> int:
