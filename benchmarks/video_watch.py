@@ -3,9 +3,9 @@
     python benchmarks/video_watch.py pace
     python benchmarks/video_watch.py alarms CLIPS RUN [RUN ...]
 
-`pace` exports two models with random weights (`r2plus1d`, which is shown a window, and `movinet_stream`, which
-is shown each frame once) and watches a made-up film of 640 x 360, as fast as it goes and at its own speed of 25
-pictures a second. Run it under `taskset -c 0`.
+`pace` exports two models with random weights (`r2plus1d`, which is shown a window, and `movinet_stream`,
+which is shown each frame once) and watches a made-up film of 640 x 360, as fast as it goes and at its own
+speed of 25 pictures a second. Run it under `taskset -c 0`.
 
 `alarms` joins the clips of CLIPS/index.tsv (columns path, label, fold5_grouped) of each label end to end and
 watches them with a run, or with one run for each fold that did not see it, in the order of the folds.
@@ -144,7 +144,8 @@ def alarms(folder: Path, runs: Sequence[Path], positive: str, window: float | No
     clips: list[tuple[float, ...]] = []
     for fold, run in zip(folds, runs, strict=True):
         mine = [row for row in rows if fold in (None, row["fold5_grouped"])]
-        calm.append(track(run, [folder / r["path"] for r in mine if r["label"] != positive], positive, window))
+        others = [folder / row["path"] for row in mine if row["label"] != positive]
+        calm.append(track(run, others, positive, window))
         for row in mine:
             if row["label"] == positive:
                 clips.append(tuple(s for _, s in track(run, [folder / row["path"]], positive, window)))

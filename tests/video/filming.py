@@ -20,7 +20,7 @@ SIDE = 32
 def moving(kinds: str, *, seconds: float = 1.0, side: int = SIDE, seed: int = 0) -> Iterator[np.ndarray]:
     """Yields frames of a bright square on a dark ground, some seconds of each kind: "s" stands, "m" moves."""
     random = np.random.default_rng(seed)
-    place = 0
+    place = int(random.integers(0, side - 8))
     for kind in kinds:
         for _ in range(round(seconds * RATE)):
             place += 5 if kind == "m" else 0

@@ -17,6 +17,7 @@ import pytest
 import kerasft
 from kerasft.cli import main
 from kerasft.serving.server import Server
+from kerasft_video.reading import frames as frames_of
 
 from .filming import film, moving, served, stream_of
 from .test_watching_io import Receiver, shown
@@ -78,7 +79,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
             size=16,
             sampling={"frames": 4},
             network={"filters": (4, 8)},
-            training={"batch_size": 8, "epochs": 10, "learning_rate": 0.01},
+            training={"batch_size": 8, "epochs": 12, "learning_rate": 0.01},
         ),
         folder,
     )
@@ -89,6 +90,24 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def exported(run: Path) -> Path:
     kerasft.load(run).export(run.parent / "model", verify=False)
     return run.parent / "model"
+
+
+@pytest.fixture(scope="module")
+def causal(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a model that is asked frame by frame."""
+    folder = tmp_path_factory.mktemp("watch") / "causal"
+    dance(
+        kerasft.create(
+            "video",
+            model="movinet_stream",
+            size=16,
+            sampling={"frames": 8, "mode": "dense"},
+            network={"filters": (8,)},
+            training={"batch_size": 8, "epochs": 12, "learning_rate": 0.01},
+        ),
+        folder,
+    )
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +216,50 @@ class TestFiles:
         (tmp_path / "run.json").write_text(json.dumps({**manifest, "task": "text"}))
         answer = watch(yard, "--address", "127.0.0.1:1", "--run", tmp_path, *QUICK, code=2)
         assert "is of the task 'text', and only videos can be watched" in answer.err
+
+
+class TestFrameByFrame:
+    def test_a_frame_is_asked_for_once_and_the_alarm_is_where_it_was(
+        self, watch, causal, yard, tmp_path
+    ) -> None:
+        asked = ("--class", "moving", "--smooth", "none", "--on", "0.7", "--scores", tmp_path / "s.jsonl")
+        answer = watch(yard, "--run", causal, *asked)
+        start, end = answer.out
+        assert (start["event"], end["event"]) == ("start", "end")
+        assert 2.0 < start["source_time"] < 3.5
+        assert 5.0 < end["source_time"] < 6.5
+        assert start["window"] == pytest.approx([start["source_time"] - 0.7, start["source_time"]])
+        lines = [json.loads(line) for line in (tmp_path / "s.jsonl").open()]
+        assert [line["source_time"] for line in lines] == [round(n / 10, 3) for n in range(80)]
+        # As after the whole clip of eight frames, which the model was trained on.
+        frames = np.stack([frame.pixels for _, frame in zip(range(8), frames_of(yard), strict=False)])
+        whole = kerasft.load(causal).predict({"clip": [frames]}, verbose="quiet")
+        place = [label.decode() for label in whole["labels"]].index("moving")
+        assert lines[7]["scores"]["moving"] == pytest.approx(float(whole["scores"][0, place]), abs=1e-4)
+
+    def test_an_export_and_a_server_say_what_the_run_says(self, watch, causal, yard, tmp_path) -> None:
+        model = tmp_path / "model"
+        report = kerasft.load(causal).export(model, verify=False)
+        assert "state" in report.signatures["stream_next"]
+        tracks = []
+        with Server(model, grpc_port=0) as server:
+            for which in (
+                ("--run", causal),
+                ("--run", model),
+                ("--address", server.address, "--run", causal),
+            ):
+                path = tmp_path / f"{len(tracks)}.jsonl"
+                watch(yard, *which, "--class", "moving", "--every", "0.2", "--scores", path)
+                lines = [json.loads(line) for line in path.open()]
+                assert len(lines) == 40
+                tracks.append([line["scores"]["moving"] for line in lines])
+        assert tracks[1] == pytest.approx(tracks[0], abs=1e-3)
+        assert tracks[2] == pytest.approx(tracks[0], abs=1e-3)
+
+    def test_window_does_nothing_for_runs_of_frames(self, watch, causal, yard) -> None:
+        answer = watch(yard, "--run", causal, "--class", "moving", "--window", "2", code=2)
+        assert "--window does nothing here" in answer.err
+        assert "was trained on 8 frames, one in 1; leave it out" in answer.err
 
 
 def test_a_stream_that_breaks_off_and_comes_back_in_a_real_process(exported, tmp_path, receiver) -> None:

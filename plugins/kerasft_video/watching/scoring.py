@@ -226,8 +226,8 @@ def scorer(
     dense = sampling.mode == "dense"
     if dense and window is not None:
         raise ConfigError(
-            f"--window does nothing here: {model.name} was trained on {sampling.frames} frames, every "
-            f"{sampling.step}th; leave it out"
+            f"--window does nothing here: {model.name} was trained on {sampling.frames} frames, one in "
+            f"{sampling.step}; leave it out"
         )
     seconds = WINDOW if window is None else window
     if START in model.shapes:

@@ -42,10 +42,9 @@ class Stream:
             frame: float `[batch, side, side, 3]`, 0 to 255.
             state: float32 `[batch, size]`; None if it is the first.
         """
-        given = (
-            self.first(frame, training=False) if state is None else self.next([frame, state], training=False)
-        )
-        return tuple(given)
+        if state is None:
+            return tuple(self.first(frame, training=False))
+        return tuple(self.next([frame, state], training=False))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
