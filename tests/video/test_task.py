@@ -53,7 +53,7 @@ _QUICK = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["r2plus1d", "c3d", "skeleton", "cnn_lstm", "i3d"])
+@pytest.mark.parametrize("model", ["r2plus1d", "c3d", "movinet_stream", "skeleton", "cnn_lstm", "i3d"])
 def test_it_keeps_all_promises_of_tasks(model: str) -> None:
     backbone = {"network": {"backbone": "resnet20"}, "size": 32} if model in ("cnn_lstm", "i3d") else {}
     check_task("video", model=model, sampling={"frames": 4}, **backbone).raise_if_failed()
