@@ -647,6 +647,26 @@ class Task:
             raise OrderError(f"The task {self.name!r} has not answered anything yet: call predict() first.")
         return self._predictors[self._asked].row_outputs
 
+    def embed(self, data: Any) -> np.ndarray:
+        """Returns a vector for each row of data, as another task can learn from: float32 `[rows, width]`.
+
+        The default is the output "embedding" of `predict`.
+
+        Args:
+            data: The same as for `predict`.
+
+        Raises:
+            ConfigError: the task has no vectors.
+            OrderError: before `build` or `finetune`.
+            DataError: a bad file or row.
+        """
+        answers = self.predict(data, verbose="quiet")
+        if "embedding" not in answers:
+            raise ConfigError(
+                f"The task {self.name!r} as it is configured gives no embedding, only {', '.join(answers)}."
+            )
+        return answers["embedding"]
+
     def export(
         self,
         target: str | Path,

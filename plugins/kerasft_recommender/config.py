@@ -30,14 +30,20 @@ class FeatureConfig(Config):
     """
 
     name: str = pydantic.Field(min_length=1, description="Column that it is read from.")
-    kind: Literal["categorical", "multi", "numeric", "sequence", "embedding"] = pydantic.Field(
-        description="One value; several (a list, or `a|b`); a number; a list in order, latest last; a vector."
+    kind: Literal["categorical", "multi", "numeric", "sequence", "embedding", "text"] = pydantic.Field(
+        description="One value; several (a list, or `a|b`); a number; a list in order; a vector; a "
+        "text, which becomes one."
     )
     side: Literal["user", "item", "context"] = pydantic.Field(
         "item", description="Whose it is; context comes with each row of data and each request."
     )
     width: int | None = pydantic.Field(
         None, ge=1, description="Length of an embedding's vectors; seen from the data, but for context."
+    )
+    encoder: str = pydantic.Field(
+        "minilm",
+        min_length=1,
+        description="What makes vectors of texts: an encoder of the task text, or the folder of a run.",
     )
     separator: str = pydantic.Field("|", min_length=1, description="What cuts values in one text.")
     length: int = pydantic.Field(20, ge=1, description="How many of the last values of a sequence count.")
@@ -208,6 +214,11 @@ class RecommenderConfig(TaskConfig):
                 raise ValueError(
                     f"the name {feature.name!r} is taken; give each feature its own, and none of "
                     f"{', '.join(_TAKEN)}"
+                )
+            if feature.side == "context" and feature.kind == "text":
+                raise ValueError(
+                    f"the text {feature.name!r} of the context would need its encoder in every request: give "
+                    "its vector, kind=embedding, or its words, kind=multi"
                 )
             if feature.side == "context" and feature.kind == "embedding" and feature.width is None:
                 raise ValueError(

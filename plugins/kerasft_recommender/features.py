@@ -12,6 +12,7 @@ import tensorflow as tf
 from kerasft.data import Field
 from kerasft.errors import DataError
 from kerasft_recommender.config import FeatureConfig
+from kerasft_recommender.texts import TextEncoder
 from kerasft_recommender.vocabulary import UNKNOWN, Vocabulary, capacity_for
 
 Where = Callable[[int], str]
@@ -29,7 +30,8 @@ class Feature:
         vocabulary: Its values; None of numbers.
         mean: Of a numeric feature.
         deviation: Of a numeric feature; 1 if it is constant.
-        width: Length of an embedding's vectors.
+        width: Length of the vectors of an embedding or a text.
+        encoder: Makes vectors of texts; None: it is opened when there are some.
 
     Example:
         >>> color = Feature.learn(FeatureConfig(name="color", kind="categorical"), ["red", "blue"], str, 0.0)
@@ -45,6 +47,7 @@ class Feature:
         mean: float = 0.0,
         deviation: float = 1.0,
         width: int = 0,
+        encoder: TextEncoder | None = None,
     ) -> None:
         self.config = config
         self.name = config.name
@@ -53,6 +56,7 @@ class Feature:
         self.mean = mean
         self.deviation = deviation
         self.width = width
+        self._encoder = encoder
 
     @property
     def rows(self) -> int:
@@ -79,6 +83,12 @@ class Feature:
                 raise DataError(f"The feature {config.name!r} has no value in any row: leave it out")
             deviation = float(there.std())
             return cls(config, mean=float(there.mean()), deviation=deviation or 1.0)
+        if config.kind == "text":
+            some = [value for value in values if value != ABSENT][:1]
+            if not some:
+                raise DataError(f"The feature {config.name!r} has no text in any row: leave it out")
+            encoder = TextEncoder(config.encoder)
+            return cls(config, width=len(encoder(some)[0]), encoder=encoder)
         if config.kind == "embedding":
             vectors = _vectors(config, values, where, width=config.width)
             width = next((len(vector) for vector in vectors if vector is not None), 0)
@@ -105,7 +115,7 @@ class Feature:
 
         Returns:
             Of categorical int32 `[n]`; of multi and sequence int32 `[n, longest]`, filled up with 0,
-            sequences latest first; of numeric float32 `[n]`, standardised; of embedding float32
+            sequences latest first; of numeric float32 `[n]`, standardised; of embedding and text float32
             `[n, width]`.
 
         Raises:
@@ -114,7 +124,10 @@ class Feature:
         if self.kind == "numeric":
             numbers = (_numbers(self.config, values, where) - self.mean) / self.deviation
             return np.nan_to_num(numbers).astype(np.float32)
-        if self.kind == "embedding":
+        if self.kind in ("embedding", "text"):
+            if self.kind == "text":
+                self._encoder = self._encoder or TextEncoder(self.config.encoder)
+                values = self._encoder(["" if value == ABSENT else value for value in values])
             vectors = _vectors(self.config, values, where, width=self.width)
             blank = np.zeros(self.width, np.float32)
             return np.stack([blank if vector is None else vector for vector in vectors])
@@ -132,7 +145,7 @@ class Feature:
         """Returns what stands for rows of which nothing is known; see `encode`."""
         if self.kind == "numeric":
             return np.zeros(count, np.float32)
-        if self.kind == "embedding":
+        if self.kind in ("embedding", "text"):
             return np.zeros((count, self.width), np.float32)
         return np.zeros(count if self.kind == "categorical" else (count, 1), np.int32)
 
@@ -196,6 +209,8 @@ def table_fields(config: FeatureConfig) -> tuple[Field, ...]:
     """Returns the columns of a side table that a feature is read from; a value may be missing in any row."""
     if config.kind == "categorical":
         return (Field(name=config.name, kind="id", default=ABSENT),)
+    if config.kind == "text":
+        return (Field(name=config.name, kind="text", default=ABSENT),)
     if config.kind == "multi":
         return (Field(name=config.name, kind="labels", default=[], separators=(config.separator,)),)
     return (Field(name=config.name, kind="any", default=""),)

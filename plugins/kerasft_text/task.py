@@ -7,17 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 import kerasft
-from kerasft.data import Field, Source
-from kerasft.errors import OrderError, PretrainedError
+from kerasft.data import Field, Source, open_source
+from kerasft.errors import ConfigError, OrderError, PretrainedError
 from kerasft.pretrained import converters, resolve
 from kerasft.training.update import Batch
 from kerasft_text.config import PRETRAINED, SCRATCH, TextConfig
-from kerasft_text.encoders import build_model, pretrained_encoder, scratch_encoder
+from kerasft_text.embedding import embedded
+from kerasft_text.encoders import Encoder, build_model, pooled, pretrained_encoder, scratch_encoder
 from kerasft_text.hub_tokenizer import HubTokenizer
 from kerasft_text.kinds import KINDS, Kind
+from kerasft_text.kinds.base import TEXT
 from kerasft_text.tokenization import Tokenizer, WordPieceTokenizer, WordTokenizer, load_tokenizer
 
 _LEARNED = "text.json"
@@ -104,16 +107,45 @@ class Text(kerasft.Task):
         self._tokenizer = load_tokenizer(folder)
 
     def build_model(self) -> keras.Model:
-        outputs, tokenizer = self.kind.outputs, self.tokenizer
+        outputs = self.kind.outputs
+        model, self._groups = build_model(self.config, self._make_encoder(), outputs=outputs)
+        return model
+
+    def _make_encoder(self) -> Encoder:
+        tokenizer = self.tokenizer
         if self.config.pretrained:
             if self._architecture is None:
                 folder = self._folder()
                 self._architecture = converters.converter_of(folder).architecture(folder)
             encoder = pretrained_encoder(self.config, self._architecture, padding_id=tokenizer.padding_id)
             self._backbone = encoder.backbone
-        else:
-            encoder = scratch_encoder(self.config, vocabulary_size=tokenizer.vocabulary_size)
-        model, self._groups = build_model(self.config, encoder, outputs=outputs)
+            return encoder
+        return scratch_encoder(self.config, vocabulary_size=tokenizer.vocabulary_size)
+
+    def embed(self, data: Any) -> np.ndarray:
+        """Returns a vector for each text, what the head stands on: float32 `[rows, width]`.
+
+        A pretrained encoder needs no training for it, and no labels.
+
+        Args:
+            data: Texts, or anything that `predict` takes.
+
+        Raises:
+            ConfigError: kind=entities has a vector for each word, not for each text.
+            OrderError: an encoder from scratch that is not trained.
+            DataError: a bad file or row.
+        """
+        if self.config.kind == "entities":
+            raise ConfigError("kind=entities gives each word a vector, not each text: take another kind.")
+        texts = {"text": list(data)} if isinstance(data, (list, tuple)) else data
+        source = open_source(self.open_data(texts), fields=(TEXT,), targets=False)
+        return embedded(list(source.iterate("text")), self.tokenizer, self._embedder())
+
+    def _embedder(self) -> keras.Model:
+        if self.models:
+            return keras.Model(self.model.input, self.model.get_layer("head").input)
+        model = pooled(self.config, self._make_encoder())
+        self.load_pretrained(model)
         return model
 
     def load_pretrained(self, model: keras.Model | dict[str, keras.Model]) -> None:

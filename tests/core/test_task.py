@@ -187,7 +187,23 @@ def test_what_an_author_forgot_is_named():
     ]:
         with pytest.raises(NotImplementedError, match=what):
             call()
-    assert (empty.metrics(), empty.resources()) == ({}, [])
+    assert (empty.metrics(), empty.resources(), empty.export_facts()) == ({}, [], {})
+
+
+def test_vectors_are_those_of_the_answer_or_none():
+    class Embedding(Lengths):
+        def postprocess(self, outputs, features):
+            return {**super().postprocess(outputs, features), "embedding": tf.reshape(outputs, [-1, 1])}
+
+    for kind in (Lengths, Embedding):
+        task = kind()
+        task.build()
+        texts = ["a", "abc"]
+        if kind is Lengths:
+            with pytest.raises(ConfigError, match="as it is configured gives no embedding, only"):
+                task.embed(texts)
+        else:
+            assert task.embed(texts).shape == (2, 1)
 
 
 def test_features_must_fit_the_inputs():

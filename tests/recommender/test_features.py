@@ -12,6 +12,7 @@ import tensorflow as tf
 import kerasft
 from kerasft import ConfigError, DataError
 from kerasft.data import open_source
+from kerasft.metrics import roc_auc
 from kerasft.testing import check_task
 from kerasft_recommender.catalogue import Catalogue
 from kerasft_recommender.config import FeatureConfig, NetworkConfig
@@ -380,3 +381,80 @@ def test_tables_are_for_finetune():
 def test_settings_that_do_not_fit_are_named(values, message):
     with pytest.raises(ConfigError, match=message):
         kerasft.create("recommender", **values)
+
+
+WORDS = (
+    ("tea leaves", "green cups"),
+    ("rock guitars", "loud drums"),
+    ("chess boards", "kings"),
+    ("soil", "seeds"),
+)
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory):
+    """A small text run that tells the tastes apart."""
+    run = tmp_path_factory.mktemp("reader") / "run"
+    task = kerasft.create("text", encoder="mlp", mlp={"units": [8]}, embedding={"dim": 8})
+    rows = {
+        "text": [f"{first} and {word}" for words in WORDS for first in words for word in words],
+        "label": [str(taste) for taste in range(TASTES) for _ in range(4)],
+    }
+    task.finetune(rows, epochs=40, batch_size=4, learning_rate=0.02, run_dir=run, verbose="quiet")
+    return run
+
+
+def described(items):
+    return {"item_id": items, "about": [WORDS[int(name[1])][len(name) % 2] for name in items]}
+
+
+def test_raw_texts_make_new_items_known_by_what_they_say(reader, tmp_path):
+    about = {"name": "about", "kind": "text", "encoder": str(reader)}
+    task = make(scorer="two_tower", features=[about])
+    items = described(ITEMS)
+    items["about"][0] = ""
+    task.finetune({"interactions": choices(), "items": items}, run_dir=tmp_path / "run", verbose="quiet")
+    assert not task.sides.item.arrays["about"][task.catalogue.items.numbers(["i0-0"])].any()
+    task = kerasft.load(tmp_path / "run")
+    assert task.add_items(described(["i1-new", "i3-newer"])) == 2
+    users = [f"u{user}" for user in range(USERS)]
+    scores = task.predict(
+        {"user_id": users, "item_ids": [["i1-new", "i3-newer"]] * USERS}, signature="score", verbose="quiet"
+    )["scores"]
+    for column, taste in enumerate((1, 3)):
+        mine = np.arange(USERS) % TASTES == taste
+        assert scores[mine, column].min() > scores[~mine, column].max()
+
+
+def test_vectors_of_several_networks_stand_for_what_is_there():
+    random = np.random.default_rng(0)
+    vectors = random.standard_normal((2, TASTES, 5))
+    kinds = [{"name": name, "kind": "embedding"} for name in ("picture", "sound")]
+    rows = {"item_id": [*ITEMS, "i2-new", "i3-new"]}
+    for place, kind in enumerate(kinds):
+        # Every other item lacks one of the two.
+        rows[kind["name"]] = [
+            vectors[place, int(name[1])].tolist() if at % 3 != place else "" for at, name in enumerate(ITEMS)
+        ] + [vectors[place, taste].tolist() if (taste == 2) == (place == 0) else "" for taste in (2, 3)]
+    task = make(scorer="two_tower", features=kinds)
+    task.finetune({"interactions": choices(), "items": rows}, verbose="quiet")
+    scores = task.predict(
+        {"user_id": [f"u{user}" for user in range(USERS)], "item_ids": [["i2-new", "i3-new"]] * USERS},
+        signature="score",
+        verbose="quiet",
+    )["scores"]
+    for column, taste in enumerate((2, 3)):
+        mine = np.arange(USERS) % TASTES == taste
+        assert roc_auc(scores[:, column], mine) > 0.9
+
+
+def test_texts_are_for_tables():
+    with pytest.raises(ConfigError, match="the text 'about' of the context would need its encoder"):
+        make(
+            scorer="deepfm",
+            objective="click",
+            features=[{"name": "about", "kind": "text", "side": "context"}],
+        )
+    feature = FeatureConfig(name="about", kind="text")
+    with pytest.raises(DataError, match="The feature 'about' has no text in any row"):
+        Feature.learn(feature, ["(missing)"] * 2, where, 0.0)

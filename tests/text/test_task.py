@@ -381,3 +381,32 @@ def test_minilm_separates_meanings_after_a_few_steps(minilm: Path, write_rows: C
     asked = ["will it rain tomorrow in Rome", "i give this novel four stars", "some jazz please"]
     answer = task.predict(asked)
     assert answer["label"].tolist() == [b"GetWeather", b"RateBook", b"PlayMusic"]
+
+
+def test_texts_have_vectors_that_the_head_stands_on():
+    task = kerasft.create("text", **tiny("cnn"))
+    example = task.example()
+    task.finetune(example, epochs=1, verbose="quiet")
+    texts = [*example["text"], "a"]
+    vectors = task.embed(texts)
+    assert vectors.shape == (len(texts), 24)
+    kernel, bias = (weight.numpy() for weight in task.model.get_layer("head").weights)
+    scores = np.exp(vectors @ kernel + bias)
+    expected = task.predict(texts, verbose="quiet")["scores"]
+    np.testing.assert_allclose(scores / scores.sum(1, keepdims=True), expected, atol=1e-5)
+    np.testing.assert_allclose(task.embed({"text": texts[:2]}), vectors[:2], atol=1e-5)
+
+
+def test_vectors_need_a_vocabulary_and_one_answer_a_text():
+    with pytest.raises(OrderError, match="has no vocabulary yet"):
+        kerasft.create("text", **tiny("cnn")).embed(["a"])
+    with pytest.raises(ConfigError, match="kind=entities gives each word a vector"):
+        kerasft.create("text", encoder="cnn", kind="entities").embed(["a"])
+
+
+def test_a_pretrained_encoder_embeds_without_labels(minilm):
+    task = kerasft.create("text", encoder="minilm")
+    vectors = task.embed(["a cat sleeps", "the stock market fell today", "a kitten is napping"])
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    assert vectors.shape == (3, 384)
+    assert vectors[0] @ vectors[2] > 0.5 > vectors[0] @ vectors[1]

@@ -25,7 +25,7 @@ class Fields(keras.layers.Layer):
     - multi: the mean of those of the values;
     - sequence: the same weighed by place, so that the latest can count most;
     - numeric: the standardised value times a vector;
-    - embedding: a dense layer over the normalised vector.
+    - embedding, text: a dense layer over the normalised vector.
 
     What is missing is a vector of zeros, of a categorical feature that of row 0.
 
@@ -59,7 +59,7 @@ class Fields(keras.layers.Layer):
 def _part(feature: Feature, width: int, deviation: float, *, name: str) -> keras.layers.Layer:
     if feature.kind == "numeric":
         return Scaled(width, deviation=deviation, name=name)
-    if feature.kind == "embedding":
+    if feature.kind in ("embedding", "text"):
         return Projection(feature.width, width, name=name)
     assert feature.vocabulary is not None
     rows = feature.vocabulary.capacity

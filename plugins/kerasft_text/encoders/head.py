@@ -9,6 +9,17 @@ from kerasft_text.config import TextConfig
 from kerasft_text.encoders.base import Encoder, Pooling, pool
 
 
+def pooled(config: TextConfig, encoder: Encoder) -> keras.Model:
+    """Returns a model from token ids to a vector for each text, without a head.
+
+    Args:
+        config: `pooling` is read.
+        encoder: what makes the vectors of the tokens.
+    """
+    how: Pooling = encoder.pooling if config.pooling == "auto" else config.pooling
+    return keras.Model(encoder.token_ids, pool(encoder.sequence, encoder.mask, how)[0], name="text")
+
+
 def build_model(
     config: TextConfig, encoder: Encoder, *, outputs: int
 ) -> tuple[keras.Model, dict[str, list[keras.Layer]]]:
