@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -168,6 +169,16 @@ class TestFiles:
         assert tracks[2] == pytest.approx(tracks[0], abs=1e-3)
         # The server shrinks pictures in its own graph, from those that it was sent.
         assert tracks[3] == pytest.approx(tracks[0], abs=1e-3)
+
+    def test_a_run_that_knows_its_alarm_needs_no_class(self, watch, run, yard, tmp_path) -> None:
+        own = tmp_path / "run"
+        shutil.copytree(run, own)
+        manifest = json.loads((own / "run.json").read_text())
+        manifest["config"]["alarm"] = {"label": "moving", "threshold": 1.0}
+        (own / "run.json").write_text(json.dumps(manifest))
+        settings = ("--run", own, "--window", "1", "--smooth", "none")
+        assert watch(yard, *settings).out == []
+        assert [line["class"] for line in watch(yard, *settings, "--on", "0.6").out] == ["moving", "moving"]
 
     def test_a_rule_of_time_keeps_short_moments_quiet(self, watch, run, tmp_path) -> None:
         path = film(tmp_path / "short.mp4", moving("ssmsssmmmmss", seed=5))

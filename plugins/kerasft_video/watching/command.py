@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from kerasft_video.watching.fitting import Fit
 
 
+_ON, _BELOW = 0.8, 0.2
+
+
 def watch(
     source: Annotated[str, typer.Argument(help="A video file, the number of a camera, or a URL.")],
     run: Annotated[
@@ -29,9 +32,15 @@ def watch(
     ] = None,
     model: Annotated[str, typer.Option("--model", help="Name of the model on the server.")] = "default",
     classes: Annotated[
-        list[str] | None, typer.Option("--class", help="Raise alarms for this class; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--class", help="Raise alarms for this; may be repeated. By default the run's alarm.label."
+        ),
     ] = None,
-    on: Annotated[float, typer.Option("--on", help="Score from which on it is an alarm.")] = 0.8,
+    on: Annotated[
+        float | None,
+        typer.Option("--on", help="Score from which on it is an alarm; the run's alarm.threshold, or 0.8."),
+    ] = None,
     off: Annotated[
         float | None, typer.Option("--off", help="Score below which it ends; 0.2 below --on by default.")
     ] = None,
@@ -108,13 +117,18 @@ def watch(
         from kerasft_video.watching.smoothing import parse
 
         say = Reporter(verbose="line").say
-        if not classes:
-            raise ConfigError("--class is missing: name what to raise alarms for, for example --class fight")
-        rule = Rule(on=on, off=max(on - 0.2, 0.0) if off is None else off, shortest=shortest, pause=pause)
         smoother = parse(smooth)
         watched = open_source(source, realtime=realtime, once=once, give_up=give_up, say=say)
         asked, fit = _model(run, address, model, checkpoint=checkpoint, threads=threads)
         stack.callback(asked.close)
+        chosen = None if asked.config is None else asked.config.alarm
+        classes = classes or ([chosen.label] if chosen is not None and chosen.label is not None else None)
+        if not classes:
+            raise ConfigError("--class is missing: name what to raise alarms for, for example --class fight")
+        if on is None:
+            on = chosen.threshold if chosen is not None and chosen.label is not None else _ON
+        off = max(on - _BELOW, 0.0) if off is None else off
+        rule = Rule(on=on, off=off, shortest=shortest, pause=pause)
         alarms: list[Any] = [lambda alarm: print_json(alarm.to_dict())]
         takers: list[Any] = []
         if out is not None:
