@@ -61,7 +61,11 @@ class TiedEmbedding(keras.layers.Layer):
 
     def call(self, inputs: Any, reverse: bool = False) -> Any:
         if reverse:
-            return ops.cast(ops.matmul(inputs, ops.transpose(ops.cast(self.table, inputs.dtype))), "float32")
+            # A matrix, and a table that stays as it lies: neither is copied for it.
+            shape = ops.shape(inputs)
+            flat = ops.reshape(inputs, (-1, self.width))
+            logits = tf.matmul(flat, ops.cast(self.table, inputs.dtype), transpose_b=True)
+            return ops.cast(ops.reshape(logits, (*shape[:-1], self.vocabulary)), "float32")
         # The variable itself, or the gradient would be as large as the table already here.
         vectors = tf.gather(ops.convert_to_tensor(self.table), inputs)
         return ops.cast(vectors * self.width**0.5 if self.scaled else vectors, self.compute_dtype)
