@@ -42,7 +42,7 @@ _SERVES: dict[str, tuple[str, ...]] = {
     "network.pretrained": BACKBONES,
     "network.recurrent": ("cnn_lstm",),
     "network.units": ("cnn_lstm",),
-    "network.motion": ("cnn_lstm",),
+    "network.sees": ("cnn_lstm",),
     "network.dropout": ("cnn_lstm",),
     "skeleton": ("skeleton",),
 }
@@ -110,12 +110,13 @@ class NetworkConfig(Config):
     filters: tuple[int, ...] = pydantic.Field(
         default=(16, 32, 64), min_length=1, description="Filters of each stage of a model from scratch."
     )
-    recurrent: Literal["gru", "lstm"] = pydantic.Field(
-        default="gru", description="What goes over the frames (cnn_lstm)."
+    recurrent: Literal["gru", "lstm", "none"] = pydantic.Field(
+        default="gru", description="What goes over the frames (cnn_lstm); none: they are averaged."
     )
     units: int = pydantic.Field(default=64, ge=1, description="Units of the recurrent layer (cnn_lstm).")
-    motion: bool = pydantic.Field(
-        default=False, description="Show the backbone what changes between frames, too (cnn_lstm)."
+    sees: Literal["frames", "motion", "both"] = pydantic.Field(
+        default="frames",
+        description="What the backbone is shown: frames, what changes between them, or both (cnn_lstm).",
     )
     dropout: float = pydantic.Field(
         default=0.5, ge=0, lt=1, description="Dropout rate of the features of frames (cnn_lstm)."

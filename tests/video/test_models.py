@@ -90,7 +90,10 @@ def test_frames_are_seen_one_by_one() -> None:
         np.testing.assert_allclose(seen, np.asarray(backbone(clip)), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("burst", "places"), [(1, [(0, 1), (1, 2), (2, 3)]), (2, [(0, 1), (2, 3)])])
+@pytest.mark.parametrize(
+    ("burst", "places"),
+    [(1, [(0, 1), (1, 2), (2, 3)]), (2, [(0, 1), (2, 3)]), (4, [(0, 1), (0, 2), (0, 3)])],
+)
 def test_differences_are_of_neighbours(burst: int, places: list[tuple[int, int]]) -> None:
     clip = draw(1, frames=4, side=8)
     changes = np.asarray(Differences(burst, name="d")(clip))[0]
@@ -111,18 +114,18 @@ def test_skeletons_are_seen_wherever_they_stand_and_however_large_they_are() -> 
     np.testing.assert_allclose(fast[0, 3], (xy[0, 8] - xy[0, 6]).ravel(), rtol=1e-5)
 
 
-@pytest.mark.parametrize("motion", [False, True])
-@pytest.mark.parametrize(("burst", "recurrent"), [(1, "gru"), (2, "lstm"), (3, "gru")])
-def test_the_recurrent_model_takes_any_bursts(motion: bool, burst: int, recurrent: str) -> None:
+@pytest.mark.parametrize("sees", ["frames", "motion", "both"])
+@pytest.mark.parametrize(("burst", "recurrent", "width"), [(1, "gru", 10), (2, "lstm", 10), (3, "none", 128)])
+def test_the_recurrent_model_takes_any_bursts(sees: Any, burst: int, recurrent: Any, width: int) -> None:
     config = VideoConfig(
         model="cnn_lstm",
         size=16,
         sampling={"frames": 6, "burst": burst},
-        network=NetworkConfig(backbone="cnn", motion=motion, recurrent=recurrent, units=5),
+        network=NetworkConfig(backbone="cnn", sees=sees, recurrent=recurrent, units=5),
     )
     network = build_network(config)
     features = network.model(draw(2, frames=6, side=16).astype(np.float32))
-    assert features.shape == (2, 10)
+    assert features.shape == (2, width * (2 if sees == "both" and recurrent == "none" else 1))
     assert list(network.groups)[-1] == "recurrent"
 
 
@@ -132,7 +135,7 @@ def test_a_frozen_backbone_is_computed_once(capsys: pytest.CaptureFixture[str]) 
         model="cnn_lstm",
         size=16,
         sampling={"frames": 4},
-        network={"backbone": "cnn", "motion": True, "units": 8},
+        network={"backbone": "cnn", "sees": "both", "units": 8},
     )
     data = {"clip": draw(16, frames=4, side=16), "label": ["a", "b"] * 8}
     task.finetune(data, epochs=2, freeze="backbone", verbose="line")

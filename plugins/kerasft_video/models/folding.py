@@ -39,7 +39,8 @@ class Differences(keras.layers.Layer):
     """What changes between frames, as pictures: grey where nothing does.
 
     Args:
-        burst: Frames that are neighbours; 1 compares all frames with the next.
+        burst: Frames that are neighbours, each of which is compared with the first of them, so that slow and
+            fast motion is seen; 1 compares all frames with the next.
         gain: How much the changes are strengthened.
         name: Of the layer.
     """
@@ -50,8 +51,10 @@ class Differences(keras.layers.Layer):
 
     def call(self, clip: Any) -> Any:
         frames, *picture = clip.shape[1:]
-        run = self.burst if self.burst > 1 else frames
-        runs = ops.cast(ops.reshape(clip, (-1, frames // run, run, *picture)), self.compute_dtype)
-        changes = (runs[:, :, 1:] - runs[:, :, :-1]) * self.gain + 128
-        count = frames // run * (run - 1)
-        return ops.reshape(ops.clip(changes, 0, 255), (-1, count, *picture))
+        clip = ops.cast(clip, self.compute_dtype)
+        if self.burst > 1:
+            bursts = ops.reshape(clip, (-1, frames // self.burst, self.burst, *picture))
+            changes, count = bursts[:, :, 1:] - bursts[:, :, :1], frames // self.burst * (self.burst - 1)
+        else:
+            changes, count = clip[:, 1:] - clip[:, :-1], frames - 1
+        return ops.reshape(ops.clip(changes * self.gain + 128, 0, 255), (-1, count, *picture))

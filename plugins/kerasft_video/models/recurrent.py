@@ -43,7 +43,7 @@ def cnn_lstm(backbone: Backbone, config: NetworkConfig, *, frames: int, side: in
 
     Args:
         backbone: From pictures to maps.
-        config: `recurrent`, `units`, `motion` are read.
+        config: `recurrent`, `units`, `sees` and `dropout` are read.
         frames: Of a clip.
         side: Of a frame.
         burst: Frames that are neighbours, see `sampling.burst`.
@@ -55,11 +55,15 @@ def cnn_lstm(backbone: Backbone, config: NetworkConfig, *, frames: int, side: in
     )
     each = EachFrame(seen, name="frames")
     clip = keras.Input((frames, side, side, 3), name="clip")
-    # Neighbours look the same: one of a burst is enough.
-    parts = [each(clip[:, ::burst] if config.motion else clip)]
-    if config.motion:
-        moving = each(Differences(burst, name="differences")(clip))
-        parts.append(_as_many(moving, parts[0].shape[1]))
+    places = frames // burst
+    parts = []
+    if config.sees == "frames":
+        parts.append(each(clip))
+    if config.sees == "both":
+        # Neighbours look the same: one of a burst is enough.
+        parts.append(each(clip[:, ::burst]))
+    if config.sees != "frames":
+        parts.append(_as_many(each(Differences(burst, name="differences")(clip)), places))
     added: list[keras.Layer] = []
 
     def own(layer: keras.Layer) -> keras.Layer:
@@ -69,10 +73,17 @@ def cnn_lstm(backbone: Backbone, config: NetworkConfig, *, frames: int, side: in
     x: Any = layers.Concatenate(name="seen")(parts) if len(parts) > 1 else parts[0]
     x = own(layers.BatchNormalization(momentum=0.9, name="seen_norm"))(x)
     x = layers.Dropout(config.dropout, name="seen_dropout")(x)
+    if config.recurrent == "none":
+        features = layers.GlobalAveragePooling1D(name="features")(x)
+        return _network(clip, features, backbone, added)
     x = own(layers.Dense(config.units, activation="relu", name="narrow"))(x)
-    recurrent = {"gru": layers.GRU, "lstm": layers.LSTM}[config.recurrent]
+    recurrent = layers.GRU if config.recurrent == "gru" else layers.LSTM
     x = own(layers.Bidirectional(recurrent(config.units, return_sequences=True), name="recurrent"))(x)
     features = own(Attention(name="features"))(x)
+    return _network(clip, features, backbone, added)
+
+
+def _network(clip: Any, features: Any, backbone: Backbone, added: list[keras.Layer]) -> Network:
     return Network(
         model=keras.Model(clip, features, name="cnn_lstm"),
         groups={**backbone.groups, "recurrent": added},
