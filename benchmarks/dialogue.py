@@ -7,10 +7,11 @@
 DATA is a folder with train.jsonl.gz and test.jsonl.gz of STAR (github.com/RasaHQ/STAR): turns of a user, a
 wizard, and of queries to a knowledge base, which are left out. `star` measures the untouched model, trains
 adapters, and measures again: perplexity of the wizard's turns, how often the right one is found among ten,
-and whether the model still answers a question of general knowledge. `export` writes the model as SavedModels, one
-for each way to keep weights; `speed` lets them and `generate` of transformers, with the same weights, answer
-the same prompts in processes of their own that take turns on one thread. Tokens are those of the replies,
-CPU seconds all that the process spends from the text of a prompt to the text of its reply.
+and whether the model still answers a question of general knowledge. `export` writes the model as
+SavedModels, one for each way to keep weights; `speed` lets them and `generate` of transformers, with the
+same weights, answer the same prompts in processes of their own that take turns on one thread. Tokens are
+those of the replies, CPU seconds all that the process spends from the text of a prompt to the text of its
+reply.
 """
 
 from __future__ import annotations
