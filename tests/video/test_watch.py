@@ -241,13 +241,13 @@ class TestFrameByFrame:
         assert 5.0 < end["source_time"] < 6.5
         assert start["window"] == pytest.approx([start["source_time"] - 0.7, start["source_time"]])
         lines = [json.loads(line) for line in (tmp_path / "s.jsonl").open()]
-        assert [line["source_time"] for line in lines] == [round(n / 10, 3) for n in range(80)]
+        assert [line["source_time"] for line in lines] == [round(n / 10, 3) for n in range(7, 80)]
         # As after the whole clip of eight frames, which the model was trained on.
         frames = np.stack([frame.pixels for _, frame in zip(range(8), frames_of(yard), strict=False)])
         task = kerasft.load(causal)
         whole = task.predict({"clip": [frames]}, verbose="quiet")
         place = [label.decode() for label in whole["labels"]].index("moving")
-        assert lines[7]["scores"]["moving"] == pytest.approx(float(whole["scores"][0, place]), abs=1e-4)
+        assert lines[0]["scores"]["moving"] == pytest.approx(float(whole["scores"][0, place]), abs=1e-4)
         # The same from an export and from a server, whose state goes over the wire.
         task.export(tmp_path / "model", verify=False)
         with Server(tmp_path / "model", grpc_port=0) as server:
@@ -256,6 +256,15 @@ class TestFrameByFrame:
                 watch(yard, *which, *asked[:-1], path)
                 again = [json.loads(line)["scores"]["moving"] for line in path.open()]
                 assert again == pytest.approx([line["scores"]["moving"] for line in lines], abs=1e-3)
+
+    def test_a_film_shorter_than_a_clip_is_scored_once(self, watch, causal, tmp_path) -> None:
+        path = film(tmp_path / "short.mp4", moving("m", seconds=0.6, seed=3))
+        answer = watch(
+            path, "--run", causal, "--class", "moving", "--on", "0", "--scores", tmp_path / "s.jsonl"
+        )
+        assert [line["event"] for line in answer.out] == ["start", "end"]
+        assert len((tmp_path / "s.jsonl").read_text().splitlines()) == 1
+        assert "short.mp4 is shorter than the window: it is scored as a whole" in answer.err
 
     def test_window_does_nothing_for_runs_of_frames(self, watch, causal, yard) -> None:
         answer = watch(yard, "--run", causal, "--class", "moving", "--window", "2", code=2)

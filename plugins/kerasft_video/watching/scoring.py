@@ -42,8 +42,13 @@ class Scorer(Protocol):
         """Returns scores, float `[classes]`, of what was seen up to now."""
         ...
 
+    @property
+    def ready(self) -> bool:
+        """Whether what was scored last is as much as the model was trained to look at."""
+        ...
+
     def last(self) -> bool:
-        """Tells, at the end of the source, whether what was seen was never scored but can be."""
+        """Tells, at the end of the source, whether something was seen and never as much as that."""
         ...
 
     @property
@@ -127,6 +132,10 @@ class Windows:
         answer = self._model.call(CLIP, {"clip": np.stack(pixels)[None]})
         return _read(self._model, answer)[1]
 
+    @property
+    def ready(self) -> bool:
+        return True
+
     def last(self) -> bool:
         return not self._scored and bool(self._window.items)
 
@@ -142,6 +151,8 @@ class Windows:
 
 class Stream:
     """Scores each picture with what a causal model remembers of those before it: one frame a call.
+
+    Its first scores, which are of fewer pictures than a clip that it was trained on has, are not `ready`.
 
     Args:
         model: It has the signatures `stream_start` and `stream_next`.
@@ -159,6 +170,8 @@ class Stream:
         self._seen = 0
         self._next: Picture | None = None
         self._times: deque[float] = deque(maxlen=frames)
+        self._scores = np.zeros(0)
+        self._was_ready = False
 
     def warm_up(self) -> None:
         frame = self._fit(_BLACK)[None]
@@ -173,7 +186,8 @@ class Stream:
         return True
 
     def score(self) -> np.ndarray:
-        assert self._next is not None
+        if self._next is None:
+            return self._scores
         frame = self._fit(self._next.pixels)[None]
         if self._state is None:
             answer = self._model.call(START, {"frame": frame})
@@ -181,17 +195,24 @@ class Stream:
             answer = self._model.call(NEXT, {"frame": frame, "state": self._state})
         self._state = answer["state"]
         self._times.append(self._next.source_time)
-        return _read(self._model, answer)[1]
+        self._was_ready |= self.ready
+        self._next = None
+        self._scores = _read(self._model, answer)[1]
+        return self._scores
+
+    @property
+    def ready(self) -> bool:
+        return len(self._times) == self._times.maxlen
 
     def last(self) -> bool:
-        return False
+        return bool(self._times) and not self._was_ready
 
     @property
     def window(self) -> tuple[float, float]:
         return self._times[0], self._times[-1]
 
     def reset(self) -> None:
-        self._state = None
+        self._state = self._next = None
         self._times.clear()
         self._schedule.reset()
 

@@ -164,10 +164,12 @@ class Watcher:
             raise DataError(f"{self.source.name} has no pictures")
         if self.scorer.last():
             self._say(f"{self.source.name} is shorter than the window: it is scored as a whole")
-            self._score(self._last, pace, places)
+            self._score(self._last, pace, places, last=True)
 
-    def _score(self, picture: Picture, pace: Pace, places: dict[str, int]) -> None:
+    def _score(self, picture: Picture, pace: Pace, places: dict[str, int], *, last: bool = False) -> None:
         raw = self.scorer.score()
+        if not (self.scorer.ready or last):
+            return
         smooth = self.smoother.update(picture.time, raw)
         pace.scored(time.monotonic() - picture.arrived)
         score = Score(picture.source_time, self.scorer.labels, raw, smooth)
