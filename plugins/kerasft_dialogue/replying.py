@@ -213,33 +213,29 @@ class Replier:
     def _read(self, tokens: Any, lengths: Any, hidden: Any) -> tuple[Any, Any]:
         """Returns the vectors of the last tokens, float [rows, width], and the cache of all."""
         network, prefix = self._network, self._prefix
-
-        def whole() -> tuple[Any, Any]:
-            places = tf.range(tf.shape(tokens)[1])[None]
-            vectors, past = network.read(tokens, places, (), hidden)
-            return tf.gather(vectors, lengths - 1, batch_dims=1), _stacked(past)
-
+        length = tf.shape(tokens)[1]
         if prefix is None:
-            return whole()
+            vectors, past = network.read(tokens, tf.range(length)[None], (), hidden)
+            return tf.gather(vectors, lengths - 1, batch_dims=1), _stacked(past)
+        # What all rows begin with is not read again; where one begins otherwise, nothing is skipped.
         size = tf.shape(prefix.tokens)[0]
+        compared = tokens[:, : tf.minimum(size, length)]
+        longer = tf.reduce_all(lengths > size) & (length > size)
+        same = tf.reduce_all(compared == prefix.tokens[None, : tf.shape(compared)[1]])
+        skipped = tf.where(longer & same, size, 0)
+        rows = tf.shape(tokens)[0]
+        shared = tf.repeat(prefix.cache[:, :, :, :skipped], rows, axis=0)
+        before = _apart(shared, tf.zeros([rows, skipped]), self._kept)
+        places = tf.range(skipped, length)[None]
+        vectors, past = network.read(tokens[:, skipped:], places, (before,), hidden[:, skipped:])
+        last = tf.gather(vectors, lengths - 1 - skipped, batch_dims=1)
+        return last, tf.concat([shared, _stacked(past)], axis=3)
 
-        def rest() -> tuple[Any, Any]:
-            rows = tf.shape(tokens)[0]
-            shared = tf.repeat(prefix.cache, rows, axis=0)
-            before = _apart(shared, tf.zeros([rows, size]), self._kept)
-            places = size + tf.range(tf.shape(tokens)[1] - size)[None]
-            vectors, past = network.read(tokens[:, size:], places, (before,), hidden[:, size:])
-            last = tf.gather(vectors, lengths - 1 - size, batch_dims=1)
-            return last, tf.concat([shared, _stacked(past)], axis=3)
-
-        longer = tf.reduce_all(lengths > size)
-        compared = tokens[:, : tf.minimum(size, tf.shape(tokens)[1])]
-        same = tf.cond(
-            longer,
-            lambda: tf.reduce_all(compared == prefix.tokens[None]),
-            lambda: tf.constant(False),
-        )
-        return tf.cond(same & (tf.shape(tokens)[0] > 0), rest, whole)
+    @property
+    def cache_shape(self) -> list[int | None]:
+        """The shape of `State.cache`."""
+        sizes = self._network.sizes
+        return [None, 2 * sizes.layers, sizes.kv_heads, None, sizes.size]
 
     @property
     def _kept(self) -> tf.DType:

@@ -16,6 +16,7 @@ from kerasft.data import Field, Source, open_source
 from kerasft.errors import DataError, OrderError
 from kerasft.generation import CausalLM, CausalSizes
 from kerasft.metrics import Perplexity
+from kerasft.training.adapters import is_adapted
 from kerasft.training.examples import Examples
 from kerasft.training.run import Run
 from kerasft.training.update import Batch
@@ -365,24 +366,43 @@ class Dialogue(kerasft.Task):
             roles = tf.where(texts != "", "user", "")
         else:
             roles, texts = inputs["roles"], inputs["texts"]
-        state = replier.start(roles, texts, self._settings(inputs, tf.shape(roles)[:1]))
+        state = self._start(replier, roles, texts, self._settings(inputs, tf.shape(roles)[:1]))
         if signature == "chat_start":
             return _named(state)
-        return _answer(replier, replier.go_on(state, steps=self.config.context))
+        return _answer(replier, self._write(replier, state, tf.constant(self.config.context)))
 
     def _go_on(self, replier: Replier, inputs: dict[str, Any]) -> dict[str, Any]:
-        sizes = self.network.sizes
-        shape = [None, 2 * sizes.layers, sizes.kv_heads, None, sizes.size]
         given = {name: inputs[f"state_{name}"] for name in (*_STATE, *_DRAWING)}
-        given["cache"] = tf.ensure_shape(given["cache"], shape)
         state = State(
             **{name: given[name] for name in _STATE},
             settings=Settings(**{name: given[name] for name in _DRAWING}),
         )
         steps = tf.reduce_max(tf.concat([inputs["steps"], [0]], axis=0))
-        state = replier.go_on(state, steps=tf.cast(tf.minimum(steps, self.config.context), tf.int32))
+        state = self._write(replier, state, tf.cast(tf.minimum(steps, self.config.context), tf.int32))
         text, state = replier.show(state)
         return {"text": text, "finish": tf.gather(tf.constant(FINISH), state.finish), **_named(state)}
+
+    def _start(self, replier: Replier, roles: Any, texts: Any, settings: Settings) -> State:
+        specs = [*_TURNS.values(), Settings(**_DRAWING)]
+        return State(*self._shared_graph("start", replier.start, specs)(roles, texts, settings))
+
+    def _write(self, replier: Replier, state: State, steps: Any) -> State:
+        specs = [State(**_STATE, settings=Settings(**_DRAWING)), tf.TensorSpec([], tf.int32)]
+
+        def write(state: State, steps: Any) -> State:
+            shape = replier.cache_shape
+            return replier.go_on(state._replace(cache=tf.ensure_shape(state.cache, shape)), steps=steps)
+
+        return State(*self._shared_graph("write", write, specs)(state, steps))
+
+    def _shared_graph(self, name: str, function: Callable, specs: list[Any]) -> Any:
+        """Returns a graph that all signatures call: a network of many layers takes long to trace."""
+        # Adapters that are merged, for an export, make another graph.
+        key = f"{name}/{is_adapted(self.network.blocks[0].query)}"
+        if key not in self._compiled:
+            traced = tf.function(function, autograph=False).get_concrete_function(*specs)
+            self._compiled[key] = traced
+        return self._compiled[key]
 
     def _settings(self, inputs: dict[str, Any], rows: Any) -> Settings:
         decoding = self.config.decoding
