@@ -372,6 +372,13 @@ class Task:
         """
         return {}
 
+    def served_weights(self) -> list[Any]:
+        """Returns the variables of the models that `serve` reads, to be exported; all, by default.
+
+        Override it where `serve` reads others, such as copies in fewer bits.
+        """
+        return [weight.value for model in self.models.values() for weight in model.weights]
+
     def resources(self) -> list[Any]:
         """Returns lookup tables and the like that `preprocess` and `postprocess` use, to be exported."""
         return []

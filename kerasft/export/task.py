@@ -27,7 +27,7 @@ def export_task(
     from kerasft.training.checkpoint import write_atomically
 
     module = tf.Module()
-    module.weights = [weight.value for model in task.models.values() for weight in model.weights]
+    module.weights = task.served_weights()
     module.resources = task.resources()
     facts = task.export_facts()
     with merged(list(task.models.values())):

@@ -6,9 +6,10 @@ Subword units need the packages of `pip install 'kerasft[translation]'`; the res
 from __future__ import annotations
 
 from kerasft.generation.byte_bpe import ByteBpe, byte_alphabet
-from kerasft.generation.causal import CausalBlock, CausalLM, CausalSizes, Past, hide, rotate
+from kerasft.generation.causal import CausalBlock, CausalLM, CausalSizes, Past, angles, hide, rotate
 from kerasft.generation.layers import Attention, FeedForward, TiedEmbedding, sinusoids
 from kerasft.generation.loss import sequence_losses, smoothed_losses, token_losses
+from kerasft.generation.packed import PackedLM
 from kerasft.generation.sampling import draw, sample
 from kerasft.generation.search import Found, beam_search
 from kerasft.generation.subwords import END, PAD, START, UNKNOWN, Subwords
@@ -25,9 +26,11 @@ __all__ = [
     "CausalSizes",
     "FeedForward",
     "Found",
+    "PackedLM",
     "Past",
     "Subwords",
     "TiedEmbedding",
+    "angles",
     "beam_search",
     "byte_alphabet",
     "draw",

@@ -77,20 +77,34 @@ class Past(NamedTuple):
     hidden: Any
 
 
-def rotate(vectors: Any, positions: Any, *, base: float) -> Any:
+def angles(positions: Any, size: int, *, base: float) -> tuple[Any, Any]:
+    """Returns cosines and sines of the angles by which `rotate` turns.
+
+    Args:
+        positions: int32 [batch or 1, length].
+        size: Length of a vector.
+        base: The largest wavelength, over 2 pi.
+
+    Returns:
+        Two, float32 [batch or 1, 1, length, size / 2].
+    """
+    half = size // 2
+    rates = ops.exp(ops.arange(half, dtype="float32") * (-math.log(base) / half))
+    turned = ops.cast(positions, "float32")[:, None, :, None] * rates
+    return ops.cos(turned), ops.sin(turned)
+
+
+def rotate(vectors: Any, turn: tuple[Any, Any]) -> Any:
     """Turns vectors by angles that grow with their position: scores then depend on distances only.
 
     Source: Su et al., 2021, "RoFormer", with the first half of a vector turned against the second.
 
     Args:
         vectors: float [batch, heads, length, size].
-        positions: int32 [batch or 1, length].
-        base: The largest wavelength, over 2 pi.
+        turn: What `angles` returned.
     """
     half = vectors.shape[-1] // 2
-    rates = ops.exp(ops.arange(half, dtype="float32") * (-math.log(base) / half))
-    angles = ops.cast(positions, "float32")[:, None, :, None] * rates
-    cosine, sine = (ops.cast(turn(angles), vectors.dtype) for turn in (ops.cos, ops.sin))
+    cosine, sine = (ops.cast(part, vectors.dtype) for part in turn)
     first, second = vectors[..., :half], vectors[..., half:]
     return ops.concatenate([first * cosine - second * sine, second * cosine + first * sine], axis=-1)
 
@@ -151,7 +165,8 @@ class CausalBlock(keras.layers.Layer):
         alike = ops.equal(segments[:, :, None], segments[:, None, :])
         seen = ops.logical_and(alike, (places[None, :] <= places[:, None])[None])
         hidden = ops.where(seen, 0.0, _HIDDEN)[:, None]
-        return self.read(vectors, places[None], (), hidden, training=training)[0]
+        turn = angles(places[None], self.sizes.size, base=self.sizes.base)
+        return self.read(vectors, turn, (), hidden, training=training)[0]
 
     def compute_output_spec(self, vectors: Any, *args: Any, **kwargs: Any) -> Any:
         return keras.KerasTensor(vectors.shape, dtype=self.compute_dtype)
@@ -159,7 +174,7 @@ class CausalBlock(keras.layers.Layer):
     def read(
         self,
         vectors: Any,
-        positions: Any,
+        turn: tuple[Any, Any],
         past: Sequence[tuple[Any, Any, Any]],
         hidden: Any,
         *,
@@ -169,7 +184,7 @@ class CausalBlock(keras.layers.Layer):
 
         Args:
             vectors: float [batch, length, width].
-            positions: int32 [batch or 1, length].
+            turn: What `angles` returned for their positions.
             past: Keys, values and what hides them, of tokens read before: float
                 [batch, kv heads, their length, size] twice, and [batch, 1, 1, their length].
             hidden: What hides these tokens from each other, [batch, 1, length, length].
@@ -177,8 +192,8 @@ class CausalBlock(keras.layers.Layer):
         """
         sizes = self.sizes
         normed = self.attention_norm(vectors)
-        query = rotate(self._split(self.query(normed), sizes.heads), positions, base=sizes.base)
-        key = rotate(self._split(self.key(normed), sizes.kv_heads), positions, base=sizes.base)
+        query = rotate(self._split(self.query(normed), sizes.heads), turn)
+        key = rotate(self._split(self.key(normed), sizes.kv_heads), turn)
         value = self._split(self.value(normed), sizes.kv_heads)
         mixed = self._attend(query * sizes.size**-0.5, [*past, (key, value, hidden)])
         said = self.output_dense(mixed)
@@ -273,10 +288,11 @@ class CausalLM:
         later = tf.range(length)[None, :] > tf.range(length)[:, None]
         among = tf.where(later, _HIDDEN, 0.0)[None, None] + hidden[:, None, None, :]
         vectors = self.embedding(ids)
+        turn = angles(positions, self.sizes.size, base=self.sizes.base)
         keys, values = [], []
         for index, block in enumerate(self.blocks):
             kept = [(part.keys[index], part.values[index], part.hidden[:, None, None, :]) for part in past]
-            vectors, key, value = block.read(vectors, positions, kept, among, training=False)
+            vectors, key, value = block.read(vectors, turn, kept, among, training=False)
             keys.append(key)
             values.append(value)
         return self.norm(vectors), Past(tuple(keys), tuple(values), hidden)

@@ -45,6 +45,7 @@ _METHODS = (
     "postprocess",
     "request",
     "serve",
+    "served_weights",
     "resources",
 )
 

@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kerasft_dialogue.config import DialogueConfig
+    from kerasft_dialogue.samples import conversations
     from kerasft_dialogue.task import Dialogue
 
-__all__ = ["Dialogue", "DialogueConfig"]
+__all__ = ["Dialogue", "DialogueConfig", "conversations"]
 
-_HOMES = {"Dialogue": "task", "DialogueConfig": "config"}
+_HOMES = {"Dialogue": "task", "DialogueConfig": "config", "conversations": "samples"}
 
 
 def __getattr__(name: str) -> Any:

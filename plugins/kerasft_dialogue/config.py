@@ -60,6 +60,16 @@ class DecodingConfig(Config):
     )
 
 
+class ExportConfig(Config):
+    """What an export holds."""
+
+    weights: Literal["float32", "bfloat16", "int8"] = pydantic.Field(
+        default="float32",
+        description="How weights are kept; fewer bits make the export two or four times smaller, and slower "
+        "on a CPU.",
+    )
+
+
 class EvaluationConfig(Config):
     """What validation and `evaluate` measure beside loss and perplexity."""
 
@@ -165,6 +175,7 @@ class DialogueConfig(TaskConfig):
         "sees another.",
     )
     decoding: DecodingConfig = pydantic.Field(default_factory=DecodingConfig, description="Replies.")
+    export: ExportConfig = pydantic.Field(default_factory=ExportConfig, description="What an export holds.")
     evaluation: EvaluationConfig = pydantic.Field(
         default_factory=EvaluationConfig, description="Beside loss and perplexity."
     )

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from kerasft.generation import CausalLM, Past, draw, hide
+from kerasft.generation import CausalLM, PackedLM, Past, draw, hide
 from kerasft_dialogue.conversations import ROLES
 from kerasft_dialogue.template import Codec, turn_overhead, write_turns
 
@@ -77,7 +77,7 @@ class Replier:
     """Writes replies with a network.
 
     Args:
-        network: A causal language model.
+        network: A causal language model, packed or not.
         codec: Its tokens.
         context: Most tokens of a conversation with its reply.
         system: What the system says where a conversation has no such turn; nothing if empty.
@@ -85,7 +85,13 @@ class Replier:
     """
 
     def __init__(
-        self, network: CausalLM, codec: Codec, *, context: int, system: str, prefix: Prefix | None = None
+        self,
+        network: CausalLM | PackedLM,
+        codec: Codec,
+        *,
+        context: int,
+        system: str,
+        prefix: Prefix | None = None,
     ) -> None:
         self._network, self._codec = network, codec
         self._context, self._system, self._prefix = context, system, prefix

@@ -14,7 +14,8 @@ import tensorflow as tf
 import kerasft
 from kerasft.data import Field, Source, open_source
 from kerasft.errors import DataError, OrderError
-from kerasft.generation import CausalLM, CausalSizes
+from kerasft.export import ExportReport
+from kerasft.generation import CausalLM, CausalSizes, PackedLM
 from kerasft.metrics import Perplexity
 from kerasft.training.adapters import is_adapted
 from kerasft.training.examples import Examples
@@ -33,6 +34,7 @@ from kerasft_dialogue.subword_codec import SubwordCodec
 from kerasft_dialogue.template import write_turns
 
 _CHUNK = 512
+_PACKED = "/packed"
 _TURNS = {name: tf.TensorSpec([None, None], tf.string) for name in ("roles", "texts")}
 _SETTINGS = {
     "stop": tf.TensorSpec([None, None], tf.string),
@@ -89,6 +91,7 @@ class Dialogue(kerasft.Task):
         self._network: CausalLM | None = None
         self._shared: Prefix | None = None
         self._compiled: dict[str, Any] = {}
+        self._packed: PackedLM | None = None
 
     @property
     def codec(self) -> SubwordCodec | ChatCodec:
@@ -321,13 +324,34 @@ class Dialogue(kerasft.Task):
         with tf.init_scope():
             self._share()
         return Replier(
-            self.network, self.codec, context=config.context, system=self.system, prefix=self._shared
+            self._writer, self.codec, context=config.context, system=self.system, prefix=self._shared
         )
+
+    @property
+    def _writer(self) -> CausalLM | PackedLM:
+        """What writes: the network, or while it is exported perhaps its copy in fewer bits."""
+        return self.network if self._packed is None else self._packed
+
+    def export(self, target: str | Path, **options: Any) -> ExportReport:
+        """Writes a SavedModel, its weights as `export.weights` says. See `kerasft.Task`."""
+        if self.config.export.weights == "float32" or self._network is None:
+            return super().export(target, **options)
+        self._packed = PackedLM(self._network, self.config.export.weights)
+        try:
+            return super().export(target, **options)
+        finally:
+            self._packed = None
+            self._compiled = {name: graph for name, graph in self._compiled.items() if _PACKED not in name}
+
+    def served_weights(self) -> list[Any]:
+        if self._packed is None:
+            return super().served_weights()
+        return [*self._packed.variables, *self._packed.kept]
 
     def _share(self) -> None:
         """Reads the system's turn, as the weights are now."""
         config = self.config
-        alone = Replier(self.network, self.codec, context=config.context, system=self.system)
+        alone = Replier(self._writer, self.codec, context=config.context, system=self.system)
         made = alone.share()
         if made is None:
             return
@@ -399,6 +423,7 @@ class Dialogue(kerasft.Task):
         """Returns a graph that all signatures call: a network of many layers takes long to trace."""
         # Adapters that are merged, for an export, make another graph.
         key = f"{name}/{is_adapted(self.network.blocks[0].query)}"
+        key += _PACKED if self._packed is not None else ""
         if key not in self._compiled:
             traced = tf.function(function, autograph=False).get_concrete_function(*specs)
             self._compiled[key] = traced

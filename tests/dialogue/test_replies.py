@@ -290,3 +290,24 @@ def test_the_export_gives_the_same_without_keras(trained: Any, tmp_path: Path) -
     rows = dense([conversation(question) for question in ANSWERS])
     made = loaded.signatures["serving_default"](**rows)["reply"].numpy().tolist()
     assert [reply.decode() for reply in made] == list(ANSWERS.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("weights", "most"), [("bfloat16", 0.62), ("int8", 0.45)])
+def test_an_export_in_fewer_bits_is_smaller_and_answers(
+    trained: Any, tmp_path: Path, weights: Any, most: float
+) -> None:
+    def size(folder: Path) -> int:
+        return sum(file.stat().st_size for file in (folder / "variables").iterdir())
+
+    plain = trained.export(tmp_path / "plain")
+    trained.config.export.weights = weights
+    try:
+        small = trained.export(tmp_path / "small")
+    finally:
+        trained.config.export.weights = "float32"
+    assert size(small.path) < most * size(plain.path)
+    loaded = tf.saved_model.load(str(small.path))
+    rows = dense([conversation(question) for question in ANSWERS])
+    made = loaded.signatures["serving_default"](**rows)["reply"].numpy().tolist()
+    assert [reply.decode() for reply in made] == list(ANSWERS.values())

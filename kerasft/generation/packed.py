@@ -1,0 +1,112 @@
+"""A causal language model with weights in fewer bits, for exports."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import tensorflow as tf
+
+from kerasft.generation.causal import CausalBlock, CausalLM
+
+Bits = Literal["bfloat16", "int8"]
+
+
+class PackedLM(tf.Module):
+    """What `CausalLM` is for whoever writes with it; it cannot be trained.
+
+    int8 keeps each column of a kernel, and each row of the token table, as whole numbers from -127 to 127 and
+    a scale. Weights are unpacked where they are used, one matrix at a time, and computed with in float32.
+
+    Args:
+        network: Its weights are copied, adapters added in.
+        bits: How they are kept.
+
+    Example:
+        >>> from kerasft.generation import CausalSizes
+        >>> sizes = CausalSizes(vocabulary=10, width=8, layers=1, heads=2, kv_heads=1, size=4, hidden=16)
+        >>> packed = PackedLM(CausalLM(sizes), "int8")
+        >>> ids = tf.constant([[1, 2, 3]])
+        >>> vectors, _ = packed.read(ids, tf.range(3)[None], (), tf.zeros([1, 3]))
+        >>> packed.logits(vectors).shape.as_list()
+        [1, 3, 10]
+    """
+
+    def __init__(self, network: CausalLM, bits: Bits) -> None:
+        super().__init__()
+        self.sizes = network.sizes
+        self.embedding = _Table(network.embedding.table, bits, scaled=network.sizes.scaled)
+        self.blocks = [_Block(block, bits) for block in network.blocks]
+        self.norm = network.norm
+        self.kept = [network.norm.scale.value]
+        for block in network.blocks:
+            self.kept += [block.attention_norm.scale.value, block.norm.scale.value]
+
+    read = CausalLM.read
+    nothing = CausalLM.nothing
+    logits = CausalLM.logits
+
+
+class _Block(tf.Module):
+    """The parts of a `CausalBlock` that its methods use."""
+
+    read = CausalBlock.read
+    _attend = CausalBlock._attend
+    _split = CausalBlock._split
+    compute_dtype = "float32"
+
+    def __init__(self, block: CausalBlock, bits: Bits) -> None:
+        super().__init__()
+        self.sizes = block.sizes
+        self.attention_norm, self.norm = block.attention_norm, block.norm
+        self.attention_dropout, self.dropout = block.attention_dropout, block.dropout
+        for name in ("query", "key", "value", "output_dense", "gate", "up", "down"):
+            setattr(self, name, _Dense(getattr(block, name), bits))
+
+
+class _Packed(tf.Module):
+    """A matrix in fewer bits.
+
+    Args:
+        matrix: float [rows, columns].
+        bits: How it is kept.
+        axis: The axis along which numbers share a scale.
+    """
+
+    def __init__(self, matrix: Any, bits: Bits, *, axis: int) -> None:
+        super().__init__()
+        values = np.asarray(matrix, np.float32)
+        if bits == "int8":
+            scale = np.maximum(np.abs(values).max(axis=axis), 1e-12) / 127.0
+            self.scale = tf.Variable(scale, trainable=False)
+            whole = np.rint(values / np.expand_dims(scale, axis)).astype(np.int8)
+            self.values = tf.Variable(whole, trainable=False)
+        else:
+            self.scale = None
+            self.values = tf.Variable(tf.cast(values, tf.bfloat16), trainable=False)
+
+    def scaled(self, made: Any) -> Any:
+        """Multiplies what was made with the bare numbers."""
+        return made if self.scale is None else made * self.scale
+
+
+class _Dense(_Packed):
+    def __init__(self, dense: Any, bits: Bits) -> None:
+        super().__init__(dense.kernel, bits, axis=0)
+        self.bias = None if dense.bias is None else tf.Variable(dense.bias, trainable=False)
+
+    def __call__(self, inputs: Any) -> Any:
+        made = self.scaled(tf.matmul(inputs, tf.cast(self.values, tf.float32)))
+        return made if self.bias is None else made + self.bias
+
+
+class _Table(_Packed):
+    def __init__(self, table: Any, bits: Bits, *, scaled: bool) -> None:
+        super().__init__(table, bits, axis=1)
+        self.factor = float(table.shape[1]) ** 0.5 if scaled else 1.0
+
+    def __call__(self, inputs: Any, reverse: bool = False) -> Any:
+        if reverse:
+            return self.scaled(tf.matmul(inputs, tf.cast(self.values, tf.float32), transpose_b=True))
+        vectors = tf.cast(tf.gather(tf.convert_to_tensor(self.values), inputs), tf.float32) * self.factor
+        return vectors if self.scale is None else vectors * tf.gather(self.scale, inputs)[..., None]

@@ -1,0 +1,95 @@
+"""The causal language model: what it sees, and that a kept past gives the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kerasft.errors import ConfigError
+from kerasft.generation import CausalLM, CausalSizes, angles, hide, rotate
+
+SIZES: dict[str, Any] = {
+    "vocabulary": 30,
+    "width": 16,
+    "layers": 2,
+    "heads": 4,
+    "kv_heads": 2,
+    "size": 4,
+    "hidden": 24,
+    "bias": True,
+}
+IDS = np.random.default_rng(0).integers(0, 30, (2, 7)).astype(np.int32)
+
+
+@pytest.fixture(scope="module")
+def lm() -> CausalLM:
+    keras.utils.set_random_seed(0)
+    made = CausalLM(CausalSizes(**SIZES))
+    for weight in made.model.weights:
+        weight.assign(weight + np.random.default_rng(1).normal(0, 0.3, weight.shape))
+    return made
+
+
+def whole(lm: CausalLM, ids: np.ndarray) -> np.ndarray:
+    return lm.logits(lm.model([ids, np.ones_like(ids)])).numpy()
+
+
+def test_nothing_behind_a_token_changes_it(lm: CausalLM) -> None:
+    changed = IDS.copy()
+    changed[:, 4:] = (changed[:, 4:] + 1) % 30
+    np.testing.assert_allclose(whole(lm, changed)[:, :4], whole(lm, IDS)[:, :4], atol=1e-5)
+    assert np.abs(whole(lm, changed)[:, 4:] - whole(lm, IDS)[:, 4:]).max() > 0.1
+
+
+@pytest.mark.parametrize("cuts", [[7], [3, 7], [1, 2, 3, 4, 5, 6, 7]])
+def test_reading_in_parts_gives_the_same(lm: CausalLM, cuts: list[int]) -> None:
+    past, at, made = [], 0, []
+    for end in cuts:
+        vectors, kept = lm.read(
+            tf.constant(IDS[:, at:end]), tf.range(at, end)[None], tuple(past), tf.zeros([2, end - at])
+        )
+        past.append(kept)
+        made.append(lm.logits(vectors).numpy())
+        at = end
+    np.testing.assert_allclose(np.concatenate(made, axis=1), whole(lm, IDS), atol=1e-4)
+
+
+def test_what_is_hidden_does_not_count(lm: CausalLM) -> None:
+    visible = tf.constant([[True] * 4 + [False] * 3] * 2)
+    vectors, kept = lm.read(tf.constant(IDS), tf.range(7)[None], (), hide(visible))
+    following = tf.constant(IDS[:, :1])
+    made, _ = lm.read(following, tf.constant([[4]]), (kept,), tf.zeros([2, 1]))
+    wanted = whole(lm, np.concatenate([IDS[:, :4], IDS[:, :1]], axis=1))[:, 4]
+    np.testing.assert_allclose(lm.logits(made)[:, 0], wanted, atol=1e-4)
+    np.testing.assert_allclose(lm.logits(vectors)[:, :4], whole(lm, IDS)[:, :4], atol=1e-5)
+
+
+def test_only_distances_count_for_rotated_vectors() -> None:
+    random = np.random.default_rng(2)
+    query, key = random.normal(size=(2, 1, 1, 5, 8)).astype(np.float32)
+
+    def scores(shift: int) -> np.ndarray:
+        turn = angles(tf.range(shift, shift + 5)[None], 8, base=100.0)
+        return tf.matmul(rotate(query, turn), rotate(key, turn), transpose_b=True).numpy()
+
+    np.testing.assert_allclose(scores(0), scores(40), atol=1e-4)
+    np.testing.assert_allclose(np.diagonal(scores(3)[0, 0]), np.sum(query * key, -1)[0, 0], atol=1e-4)
+
+
+def test_a_model_is_rebuilt_from_its_config(lm: CausalLM, tmp_path: Any) -> None:
+    lm.model.save(tmp_path / "lm.keras")
+    again = keras.models.load_model(tmp_path / "lm.keras")
+    np.testing.assert_allclose(again([IDS, np.ones_like(IDS)]), lm.model([IDS, np.ones_like(IDS)]), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [({"kv_heads": 3}, "3 does not divide 4"), ({"size": 5}, "must be even for rotary positions")],
+)
+def test_sizes_that_do_not_fit_are_refused(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        CausalSizes(**{**SIZES, **changes})
