@@ -6,7 +6,7 @@ Subword units need the packages of `pip install 'kerasft[translation]'`; the res
 from __future__ import annotations
 
 from kerasft.generation.byte_bpe import ByteBpe, byte_alphabet
-from kerasft.generation.causal import CausalBlock, CausalLM, CausalSizes, Past, angles, hide, rotate
+from kerasft.generation.causal import CausalBlock, CausalLM, CausalSizes, Linear, Past, angles, hide, rotate
 from kerasft.generation.layers import Attention, FeedForward, TiedEmbedding, sinusoids
 from kerasft.generation.loss import sequence_losses, smoothed_losses, token_losses
 from kerasft.generation.packed import PackedLM
@@ -26,6 +26,7 @@ __all__ = [
     "CausalSizes",
     "FeedForward",
     "Found",
+    "Linear",
     "PackedLM",
     "Past",
     "Subwords",

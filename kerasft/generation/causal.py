@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from kerasft import _compat
 from kerasft.errors import ConfigError
 from kerasft.generation.layers import TiedEmbedding
 
@@ -109,9 +110,25 @@ def rotate(vectors: Any, turn: tuple[Any, Any]) -> Any:
     return ops.concatenate([first * cosine - second * sine, second * cosine + first * sine], axis=-1)
 
 
-def _dense(units: int, name: str, dtype: Any, *, bias: bool = False) -> keras.layers.Dense:
+@keras.saving.register_keras_serializable(package="kerasft")
+class Linear(keras.layers.Dense):
+    """A dense layer whose adapter, if it has one, is applied to vectors and not added into the kernel.
+
+    So training an adapter needs no gradient of the whole kernel, and a token needs no new kernel.
+    """
+
+    def call(self, inputs: Any, training: Any = None) -> Any:
+        if not self.lora_enabled:
+            return super().call(inputs, training=training)
+        made = ops.matmul(inputs, _compat.frozen_kernel(self))
+        low = ops.matmul(inputs, self.lora_kernel_a)
+        made += ops.matmul(low, self.lora_kernel_b) * (self.lora_alpha / self.lora_rank)
+        return made if self.bias is None else made + self.bias
+
+
+def _dense(units: int, name: str, dtype: Any, *, bias: bool = False) -> Linear:
     initializer = keras.initializers.RandomNormal(stddev=0.02)
-    return keras.layers.Dense(units, use_bias=bias, kernel_initializer=initializer, name=name, dtype=dtype)
+    return Linear(units, use_bias=bias, kernel_initializer=initializer, name=name, dtype=dtype)
 
 
 @keras.saving.register_keras_serializable(package="kerasft")

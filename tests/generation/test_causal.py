@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from kerasft.errors import ConfigError
-from kerasft.generation import CausalLM, CausalSizes, angles, hide, rotate
+from kerasft.generation import CausalLM, CausalSizes, Linear, angles, hide, rotate
 
 SIZES: dict[str, Any] = {
     "vocabulary": 30,
@@ -93,3 +93,21 @@ def test_a_model_is_rebuilt_from_its_config(lm: CausalLM, tmp_path: Any) -> None
 def test_sizes_that_do_not_fit_are_refused(changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         CausalSizes(**{**SIZES, **changes})
+
+
+def test_an_adapter_is_as_if_added_into_the_kernel() -> None:
+    layer = Linear(6, use_bias=True)
+    plain = keras.layers.Dense(6)
+    vectors = np.random.default_rng(4).normal(size=(2, 3, 5)).astype(np.float32)
+    for one in (layer, plain):
+        one.build((None, None, 5))
+    plain.set_weights(layer.get_weights())
+    np.testing.assert_allclose(layer(vectors), plain(vectors), atol=1e-6)
+    layer.enable_lora(2, lora_alpha=3.0)
+    layer.lora_kernel_b.assign(np.random.default_rng(5).normal(size=(2, 6)))
+    plain.kernel.assign(layer.kernel)
+    np.testing.assert_allclose(layer(vectors), plain(vectors), atol=1e-5)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(vectors) ** 2)
+    gradients = tape.gradient(loss, [layer.lora_kernel_a.value, layer.lora_kernel_b.value])
+    assert all(np.abs(gradient).max() > 0 for gradient in gradients)
