@@ -293,21 +293,20 @@ def test_the_export_gives_the_same_without_keras(trained: Any, tmp_path: Path) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("weights", "most"), [("bfloat16", 0.62), ("int8", 0.45)])
+@pytest.mark.parametrize(("weights", "most"), [("bfloat16", 0.6), ("int8", 0.4)])
 def test_an_export_in_fewer_bits_is_smaller_and_answers(
-    trained: Any, tmp_path: Path, weights: Any, most: float
+    trained: Any, tmp_path: Path, weights: str, most: float
 ) -> None:
-    def size(folder: Path) -> int:
-        return sum(file.stat().st_size for file in (folder / "variables").iterdir())
-
-    plain = trained.export(tmp_path / "plain")
     trained.config.export.weights = weights
     try:
-        small = trained.export(tmp_path / "small")
+        report = trained.export(tmp_path / "small", verify=False)
     finally:
         trained.config.export.weights = "float32"
-    assert size(small.path) < most * size(plain.path)
-    loaded = tf.saved_model.load(str(small.path))
+    kept = sum(file.stat().st_size for file in (report.path / "variables").glob("*.data*"))
+    # The shared beginning is no weight.
+    kept -= trained._shared.cache.numpy().nbytes
+    assert kept < most * 4 * trained.model.count_params()
+    loaded = tf.saved_model.load(str(report.path))
     rows = dense([conversation(question) for question in ANSWERS])
     made = loaded.signatures["serving_default"](**rows)["reply"].numpy().tolist()
     assert [reply.decode() for reply in made] == list(ANSWERS.values())
