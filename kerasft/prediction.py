@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from kerasft.task import Task
 
 _ROWS = 256
+_FIRST = 16
+_BYTES = 16 << 20
 
 
 def trace(task: Task, signature: str) -> Any:
@@ -108,8 +110,8 @@ class Predictor:
             reporter.say(note)
         answers = []
         with reporter.bar("predicting", total=len(source)) as bar:
-            for start in range(0, len(source), _ROWS):
-                end = min(start + _ROWS, len(source))
+            start, end = 0, min(_FIRST, len(source))
+            while start < end:
                 rows = source.take(np.arange(start, end))
                 missing = self._defaults.keys() - rows.keys()
                 rows |= {name: [self._defaults[name]] * (end - start) for name in missing}
@@ -125,6 +127,10 @@ class Predictor:
                     raise DataError(f"{source.name}: {_reason(error)}.") from error
                 answers.append({name: tensor.numpy() for name, tensor in outputs.items()})
                 bar.update(end)
+                # What a model makes of its inputs can be a hundred times as large as they are.
+                size = sum(tensor.dtype.size * tf.size(tensor).numpy() for tensor in fitted.values())
+                at_once = np.clip(_BYTES * (end - start) / max(size, 1), 1, _ROWS)
+                start, end = end, min(end + int(at_once), len(source))
         return {name: self._join(name, [answer[name] for answer in answers]) for name in answers[0]}
 
     def _fitted(self, name: str, values: Any) -> Any:

@@ -29,16 +29,19 @@ _WORKERS = 4
 
 
 def array_of(value: Any, config: VideoConfig) -> np.ndarray:
-    """Returns a video that is given as an array, `[frames, height, width, 3]`.
+    """Returns a video that is an array, or clips that were made from one already.
 
     Args:
         value: Anything.
-        config: `sampling.least` is read.
+        config: `sampling`, `side` are read.
 
     Raises:
         DataError: It is none, or too short.
     """
     array = np.asarray(value)
+    sampling, side = config.sampling, config.side
+    if array.dtype == np.uint8 and array.shape == (sampling.clips, sampling.frames, side, side, 3):
+        return array
     if array.ndim != 4 or array.shape[-1] != 3 or not array.size or array.dtype.kind not in "uif":
         raise DataError(
             f"the shape of the clip is {array.shape} ({array.dtype}), which is no video; give arrays "

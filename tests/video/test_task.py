@@ -143,3 +143,31 @@ def test_a_request_of_other_frames_is_refused(tiny: Tiny) -> None:
     task.build()
     with pytest.raises(DataError, match="which is no video"):
         task.predict({"clip": np.zeros((2, 4, 16, 16), np.uint8)}, verbose="quiet")
+
+
+def test_a_few_large_clips_are_answered_at_once(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = kerasft.create("video", **tiny, labels=["a", "b"])
+    task.build()
+    data = {"clip": draw(40, frames=4, side=16)}
+    whole = task.predict(data, verbose="quiet")["scores"]
+    monkeypatch.setattr("kerasft.prediction._BYTES", 9 * data["clip"][0].nbytes)
+    predictor = task._predictors["serving_default"]
+    sizes: list[int] = []
+    answer = predictor._function
+
+    def counted(**inputs: Any) -> Any:
+        sizes.append(len(inputs["clip"]))
+        return answer(**inputs)
+
+    monkeypatch.setattr(predictor, "_function", counted)
+    np.testing.assert_allclose(task.predict(data, verbose="quiet")["scores"], whole, atol=1e-6)
+    assert sizes == [16, 9, 9, 6]
+
+
+def test_clips_that_were_made_already_are_taken_as_they_are(tiny: Tiny) -> None:
+    task = kerasft.create("video", **tiny, labels=["a", "b"])
+    task.build()
+    videos = draw(3, frames=9, side=24)
+    made = [task.input.made(video, "") for video in videos]
+    scores = [task.predict({"clip": value}, verbose="quiet")["scores"] for value in (list(videos), made)]
+    np.testing.assert_array_equal(*scores)

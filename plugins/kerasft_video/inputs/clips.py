@@ -51,12 +51,12 @@ class Clips(Input):
         return f"{ADDRESS}{split}"
 
     def made(self, value: Any, where: str) -> np.ndarray:
-        array = np.asarray(value)
-        if array.ndim != 5:
-            try:
-                array = clips_in(array_of(value, self.config), self.config)
-            except DataError as error:
-                raise DataError(f"{where}: {error}.") from None
+        try:
+            array = array_of(value, self.config)
+        except DataError as error:
+            raise DataError(f"{where}: {error}.") from None
+        if array.ndim == 4:
+            array = clips_in(array, self.config)
         return np.concatenate([array, array[..., ::-1, :]]) if self.config.sampling.mirror else array
 
     def network(self) -> Network:
