@@ -207,17 +207,21 @@ class CausalBlock(keras.layers.Layer):
             hidden: What hides these tokens from each other, [batch, 1, length, length].
             training: Whether dropout acts.
         """
-        sizes = self.sizes
+        sizes, shape = self.sizes, ops.shape(vectors)
+        batch, length = shape[0], shape[1]
+        # As matrices: a product with a tensor of rank 3 is a dozen operations.
+        vectors = ops.reshape(vectors, (-1, sizes.width))
         normed = self.attention_norm(vectors)
-        query = rotate(self._split(self.query(normed), sizes.heads), turn)
-        key = rotate(self._split(self.key(normed), sizes.kv_heads), turn)
-        value = self._split(self.value(normed), sizes.kv_heads)
+        query = rotate(self._split(self.query(normed), batch, length, sizes.heads), turn)
+        key = rotate(self._split(self.key(normed), batch, length, sizes.kv_heads), turn)
+        value = self._split(self.value(normed), batch, length, sizes.kv_heads)
         mixed = self._attend(query * sizes.size**-0.5, [*past, (key, value, hidden)])
-        said = self.output_dense(mixed)
+        said = self.output_dense(ops.reshape(mixed, (-1, sizes.heads * sizes.size)))
         vectors = vectors + self.attention_dropout(said, training=training)
         normed = self.norm(vectors)
         made = self.down(ops.silu(self.gate(normed)) * self.up(normed))
-        return vectors + self.dropout(made, training=training), key, value
+        vectors = vectors + self.dropout(made, training=training)
+        return ops.reshape(vectors, (batch, length, sizes.width)), key, value
 
     def _attend(self, query: Any, parts: Sequence[tuple[Any, Any, Any]]) -> Any:
         sizes, shape = self.sizes, ops.shape(query)
@@ -237,12 +241,10 @@ class CausalBlock(keras.layers.Layer):
             share = ops.reshape(share, (batch, sizes.kv_heads, group * length, ops.shape(value)[2]))
             mixed += tf.matmul(share, value)
         mixed = ops.reshape(mixed, (batch, sizes.heads, length, sizes.size))
-        mixed = ops.transpose(mixed, (0, 2, 1, 3))
-        return ops.reshape(mixed, (batch, length, sizes.heads * sizes.size))
+        return ops.transpose(mixed, (0, 2, 1, 3))
 
-    def _split(self, vectors: Any, heads: int) -> Any:
-        shape = ops.shape(vectors)
-        apart = ops.reshape(vectors, (shape[0], shape[1], heads, self.sizes.size))
+    def _split(self, vectors: Any, batch: Any, length: Any, heads: int) -> Any:
+        apart = ops.reshape(vectors, (batch, length, heads, self.sizes.size))
         return ops.transpose(apart, (0, 2, 1, 3))
 
     def get_config(self) -> dict[str, Any]:
