@@ -139,8 +139,8 @@ def export(options: argparse.Namespace) -> list[str]:
 
     lines = []
     for kept in options.kept:
-        config = {"model": "smollm2", "context": 256, "decoding": {"max_tokens": TOKENS}, "weights": kept}
-        task = kerasft.create("dialogue", **config)
+        config = {"model": "smollm2", "context": 256, "decoding": {"max_tokens": TOKENS}}
+        task = kerasft.create("dialogue", **config, export={"weights": kept})
         task.build()
         began = cpu_seconds()
         task.export(options.folder / kept, verify=False)
