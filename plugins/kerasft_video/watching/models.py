@@ -154,7 +154,7 @@ class OnServer:
         self._client.close()
 
 
-def open_model(path: Path, *, checkpoint: str = "best", threads: int | None = None) -> Model:
+def open_model(path: str | Path, *, checkpoint: str = "best", threads: int | None = None) -> Model:
     """Returns the model of a folder, whatever it is of.
 
     Raises:
@@ -162,6 +162,7 @@ def open_model(path: Path, *, checkpoint: str = "best", threads: int | None = No
     """
     from kerasft.export.layout import holds_model
 
+    path = Path(path)
     if not path.exists():
         raise ConfigError(f"{path} does not exist; give the folder of a run or of an exported model")
     return OfExport(path, threads=threads) if holds_model(path) else OfRun(path, checkpoint=checkpoint)
