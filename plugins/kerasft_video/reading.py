@@ -166,13 +166,17 @@ def _opened(source: Any, fps: float | None) -> Any:
 
 def _decoded(container: Any, source: Any) -> Iterator[Frame]:
     stream = container.streams.video[0]
-    rate = float(stream.average_rate or PICTURES_A_SECOND)
+    rate = float(stream.guessed_rate or stream.average_rate or PICTURES_A_SECOND)
     begin: float | None = None
+    before = -1 / rate
     try:
-        for number, frame in enumerate(container.decode(stream)):
-            time = number / rate if frame.time is None else float(frame.time)
-            begin = time if begin is None else begin
-            yield Frame(time - begin, lambda frame=frame: _upright(frame))  # type: ignore[misc]
+        for frame in container.decode(stream):
+            stamp = 0.0 if frame.time is None else float(frame.time)
+            begin = stamp if begin is None else begin
+            # Some files have no times, or the same for all frames: those are shown at the usual rate.
+            time = stamp - begin if stamp - begin > before else before + 1 / rate
+            before = time
+            yield Frame(time, lambda frame=frame: _upright(frame))  # type: ignore[misc]
     except (_av().FFmpegError, OSError, ValueError) as error:
         raise DataError(unreadable(source, error)) from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 
 from kerasft.errors import DataError
 from kerasft_video.drawn import draw
-from kerasft_video.reading import count, frames
+from kerasft_video.reading import _decoded, count, frames
 
 Write = Callable[..., Path]
 
@@ -26,6 +27,14 @@ def test_a_file_gives_its_frames_and_times(video: Write, name: str) -> None:
         assert frame.pixels.shape == (32, 32, 3)
         assert frame.pixels.dtype == np.uint8
         assert np.abs(frame.pixels.astype(float) - original).mean() < 20
+
+
+@pytest.mark.parametrize("stamp", [None, 3.0])
+def test_frames_without_times_are_shown_at_the_usual_rate(stamp: float | None) -> None:
+    stream = SimpleNamespace(guessed_rate=10, average_rate=1325)
+    decoded = [SimpleNamespace(time=stamp)] * 4
+    container = SimpleNamespace(streams=SimpleNamespace(video=[stream]), decode=lambda stream: iter(decoded))
+    assert [frame.time for frame in _decoded(container, "a.mp4")] == pytest.approx([0.0, 0.1, 0.2, 0.3])
 
 
 def test_a_folder_of_pictures_counts_as_people_do(tmp_path: Path) -> None:

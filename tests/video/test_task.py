@@ -23,7 +23,6 @@ Tiny = dict[str, Any]
     "settings",
     [
         {"model": "c3d", "size": 16, "network": {"filters": (4, 8)}},
-        {"model": "cnn_lstm", "size": 16, "network": {"backbone": "cnn", "units": 8, "sees": "both"}},
         {"model": "skeleton", "skeleton": {"filters": (8, 8)}},
     ],
     ids=lambda settings: settings["model"],
