@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -19,6 +21,7 @@ import kerasft
 from kerasft.cli import main
 from kerasft.serving.server import Server
 from kerasft_video.reading import frames as frames_of
+from kerasft_video.watching import command
 
 from .filming import film, moving, served, stream_of
 from .test_watching_io import Receiver, shown
@@ -270,6 +273,32 @@ class TestFrameByFrame:
         answer = watch(yard, "--run", causal, "--class", "moving", "--window", "2", code=2)
         assert "--window does nothing here" in answer.err
         assert "was trained on 8 frames, one in 1; leave it out" in answer.err
+
+
+def test_the_commands_of_the_readme_run(watch, run, exported, yard, tmp_path, monkeypatch, receiver) -> None:
+    """With what there is here in place of their files, camera, addresses and class."""
+    text = (Path(command.__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^kerasft watch (.*)$", text, re.MULTILINE)
+    assert len(lines) == 3
+    monkeypatch.chdir(tmp_path)
+    answer, _ = stream_of(film(tmp_path / "live.ts", moving("mm", seconds=2.0, seed=7)).read_bytes())
+    with served(answer) as live, Server(exported, grpc_port=0, model_name="behaviour") as server:
+        here = {
+            "yard.mp4": yard,
+            "rtsp://gate.local/1": live,
+            "0": live,
+            "runs/behaviour": run,
+            "saved_models/behaviour": exported,
+            "127.0.0.1:8500": server.address,
+            "http://127.0.0.1:9000/alarms": receiver[0],
+            "fight": "moving",
+        }
+        watch(*(here.get(word, word) for word in shlex.split(lines[0])))
+        for line in lines[1:]:
+            words = [here.get(word, word) for word in shlex.split(line)]
+            assert words[0] == live
+            assert "so it is given up" in watch(*words, "--give-up", "0", code=2).err
+    assert (tmp_path / "curve.png").is_file()
 
 
 def test_a_stream_that_breaks_off_and_comes_back_in_a_real_process(exported, tmp_path, receiver) -> None:
