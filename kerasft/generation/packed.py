@@ -16,7 +16,8 @@ class PackedLM(tf.Module):
     """What `CausalLM` is for whoever writes with it; it cannot be trained.
 
     int8 keeps each column of a kernel, and each row of the token table, as whole numbers from -127 to 127 and
-    a scale. Weights are unpacked where they are used, one matrix at a time, and computed with in float32.
+    a scale; it is unpacked where it is used, one matrix at a time, and computed with in float32. bfloat16 is
+    what products are made in, which takes a CPU that can (AVX-512) to be fast.
 
     Args:
         network: Its weights are copied, adapters added in.
@@ -85,9 +86,15 @@ class _Packed(tf.Module):
             self.scale = None
             self.values = tf.Variable(tf.cast(values, tf.bfloat16), trainable=False)
 
-    def scaled(self, made: Any) -> Any:
-        """Multiplies what was made with the bare numbers."""
-        return made if self.scale is None else made * self.scale
+    def product(self, inputs: Any, *, transpose: bool = False) -> Any:
+        """Returns inputs, float32 [..., rows], times the matrix, float32 [..., columns]."""
+        if self.scale is None:
+            made = tf.matmul(tf.cast(inputs, tf.bfloat16), self.values, transpose_b=transpose)
+            return tf.cast(made, tf.float32)
+        # Or TensorFlow would unpack all matrices before a loop and keep them: memory is what is to be spared.
+        with tf.control_dependencies([inputs]):
+            unpacked = tf.cast(tf.convert_to_tensor(self.values), tf.float32)
+        return tf.matmul(inputs, unpacked, transpose_b=transpose) * self.scale
 
 
 class _Dense(_Packed):
@@ -96,7 +103,7 @@ class _Dense(_Packed):
         self.bias = None if dense.bias is None else tf.Variable(dense.bias, trainable=False)
 
     def __call__(self, inputs: Any) -> Any:
-        made = self.scaled(tf.matmul(inputs, tf.cast(self.values, tf.float32)))
+        made = self.product(inputs)
         return made if self.bias is None else made + self.bias
 
 
@@ -107,6 +114,6 @@ class _Table(_Packed):
 
     def __call__(self, inputs: Any, reverse: bool = False) -> Any:
         if reverse:
-            return self.scaled(tf.matmul(inputs, tf.cast(self.values, tf.float32), transpose_b=True))
+            return self.product(inputs, transpose=True)
         vectors = tf.cast(tf.gather(tf.convert_to_tensor(self.values), inputs), tf.float32) * self.factor
         return vectors if self.scale is None else vectors * tf.gather(self.scale, inputs)[..., None]
