@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 _STDERR = 2
 _CHATTER = re.compile(
-    rb"[IWE]\d{4} \d\d:\d\d:\d\d|WARNING: All log messages before absl|To enable the following instructions"
+    rb"[IWE]\d{4} \d\d:\d\d:\d\d|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IWE] |"
+    rb"WARNING: All log messages before absl|To enable the following instructions"
 )
 
 

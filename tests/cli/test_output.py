@@ -103,6 +103,9 @@ def test_quiet_import_drops_chatter_and_keeps_the_rest(capfd) -> None:
         os.write(
             2, b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n"
         )
+        os.write(
+            2, b"2026-01-02 03:04:05.678901: E external/xla/cuda_platform.cc:51] failed call to cuInit\n"
+        )
         os.write(2, b"I0000 00:00:1795301033.192319   24128 port.cc:153] oneDNN custom operations are on.\n")
         os.write(2, b"E0000 00:00:1795301066.774559   24379 cuda_platform.cc:52] failed call to cuInit\n")
         os.write(2, b"a real warning\n")
