@@ -1,14 +1,15 @@
 """Pace of `kerasft watch` on one core, and false alarms per hour of a model on clips joined end to end.
 
     python benchmarks/video_watch.py pace
-    python benchmarks/video_watch.py alarms CLIPS RUN [RUN ...]
+    python benchmarks/video_watch.py alarms CLIPS RUN [RUN ...] [--folds 1,2,...]
 
 `pace` exports two models with random weights (`r2plus1d`, which is shown a window, and `movinet_stream`,
 which is shown each frame once) and watches a made-up film of 640 x 360, as fast as it goes and at its own
 speed of 25 pictures a second. Run it under `taskset -c 0`.
 
-`alarms` joins the clips of CLIPS/index.tsv (columns path, label, fold5_grouped) of each label end to end and
-watches them with a run, or with one run for each fold that did not see it, in the order of the folds.
+`alarms` joins the clips of CLIPS/index.tsv (columns path, label, fold5_grouped) that show no fight end to end
+and watches them, fold by fold, each with a run that was trained on the other folds; fights are watched one by
+one. `benchmarks/video.py` says how the model of fights is trained.
 """
 
 from __future__ import annotations
@@ -110,17 +111,17 @@ def joined(paths: Sequence[Path]) -> Any:
     return Joined()
 
 
-def track(run: Path, paths: Sequence[Path], label: str, window: float | None) -> list[tuple[float, float]]:
-    """Returns the times and scores of one class over videos joined end to end."""
+def track(run: Path, paths: Sequence[Path], options: argparse.Namespace) -> list[tuple[float, float]]:
+    """Returns the times and scores of the class over videos joined end to end."""
     from kerasft_video.watching import Watcher, open_model, scorer
     from kerasft_video.watching.fitting import as_trained
 
-    model = open_model(run)
+    model, label = open_model(run), options.positive
     assert model.config is not None
     found: list[tuple[float, float]] = []
     Watcher(
         joined(paths),
-        scorer(model, window=window, fit=as_trained(model.config)),
+        scorer(model, window=options.window, every=options.every, fit=as_trained(model.config)),
         classes=[label],
         scores=[lambda s: found.append((s.source_time, float(s.raw[s.labels.index(label)])))],
         say=quiet,
@@ -139,19 +140,19 @@ def raised(scores: list[tuple[float, float]], on: float, smooth: float) -> int:
     return sum(turn is not None and turn.kind == "start" for turn in turns)
 
 
-def alarms(folder: Path, runs: Sequence[Path], positive: str, window: float | None, smooth: float) -> None:
+def alarms(options: argparse.Namespace) -> None:
+    folder, positive, smooth = options.clips, options.positive, options.smooth
     with (folder / "index.tsv").open() as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
-    folds = sorted({row["fold5_grouped"] for row in rows}) if len(runs) > 1 else [None]
     calm: list[list[tuple[float, float]]] = []
     clips: list[tuple[float, ...]] = []
-    for fold, run in zip(folds, runs, strict=True):
-        mine = [row for row in rows if fold in (None, row["fold5_grouped"])]
+    for fold, run in zip(options.folds.split(","), options.runs, strict=True):
+        mine = [row for row in rows if row["fold5_grouped"] == fold]
         others = [folder / row["path"] for row in mine if row["label"] != positive]
-        calm.append(track(run, others, positive, window))
+        calm.append(track(run, others, options))
         for row in mine:
             if row["label"] == positive:
-                clips.append(tuple(s for _, s in track(run, [folder / row["path"]], positive, window)))
+                clips.append(tuple(s for _, s in track(run, [folder / row["path"]], options)))
         print(f"fold {fold}: {len(mine)} clips", flush=True)
     hours = sum(scores[-1][0] for scores in calm) / 3600
     print(f"{60 * hours:.1f} minutes without a fight, {len(clips)} fights, smoothed over {smooth:g} s\n")
@@ -170,6 +171,8 @@ def main() -> None:
     joining = commands.add_parser("alarms")
     joining.add_argument("clips", type=Path)
     joining.add_argument("runs", type=Path, nargs="+")
+    joining.add_argument("--folds", default="0,1,2,3,4")
+    joining.add_argument("--every", type=float)
     joining.add_argument("--class", dest="positive", default="fight")
     joining.add_argument("--window", type=float)
     joining.add_argument("--smooth", type=float, default=1.0)
@@ -177,7 +180,7 @@ def main() -> None:
     if options.command == "pace":
         pace()
     else:
-        alarms(options.clips, options.runs, options.positive, options.window, options.smooth)
+        alarms(options)
 
 
 if __name__ == "__main__":
