@@ -309,6 +309,7 @@ class TestMailbox:
 def test_pace_counts() -> None:
     pace = Pace(now=10.0)
     assert math.isnan(pace.figures(11.0).p50)
+    assert str(pace.figures(11.0)) == "0.0 frames/s, no score yet, 0 dropped"
     pace.pictures = 40
     for latency in range(1, 101):
         pace.scored(latency / 1000)

@@ -30,6 +30,8 @@ class Figures(NamedTuple):
     dropped: int
 
     def __str__(self) -> str:
+        if not self.scores:
+            return f"{self.fps:.1f} frames/s, no score yet, {self.dropped} dropped"
         return (
             f"{self.fps:.1f} frames/s, latency p50 {1000 * self.p50:.1f} ms p95 {1000 * self.p95:.1f} ms, "
             f"{self.scores} scores, {self.dropped} dropped"

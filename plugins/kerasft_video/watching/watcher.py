@@ -13,6 +13,7 @@ import numpy as np
 
 from kerasft._suggest import suggestion
 from kerasft.errors import ConfigError, DataError
+from kerasft.serving.errors import ServingError
 from kerasft_video.watching.alarms import Alarm, Sink
 from kerasft_video.watching.clips import Recorder
 from kerasft_video.watching.hysteresis import Hysteresis, Rule, Turn
@@ -22,6 +23,7 @@ from kerasft_video.watching.smoothing import Exponential, Smoother
 from kerasft_video.watching.sources import Picture, Source
 
 _LOST_AFTER = 5.0
+_PASSING = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED")
 
 
 class Score(NamedTuple):
@@ -114,6 +116,7 @@ class Watcher:
         Raises:
             DataError: The source cannot be read, or has no picture.
             ConfigError: The model knows no such class.
+            ServingError: The server fails; one that is away for a while is waited for if the source is live.
         """
         self.scorer.warm_up()
         places = _places(self.classes, self.scorer.labels)
@@ -126,7 +129,7 @@ class Watcher:
                 now = time.monotonic()
                 if self._report and now - reported >= self._report:
                     reported = now
-                    self._tell(pace.figures(now))
+                    self._tell(self._figures(pace, now))
             else:
                 self._end(pace, places)
         finally:
@@ -134,8 +137,7 @@ class Watcher:
             self.source.close()
             if self.recorder is not None:
                 self.recorder.close()
-        pace.dropped += self.source.lost
-        return pace.figures(time.monotonic(), whole=True)
+        return self._figures(pace, time.monotonic(), whole=True)
 
     def _see(self, batch: list[Picture], pace: Pace, places: dict[str, int]) -> None:
         if not batch:
@@ -167,7 +169,15 @@ class Watcher:
             self._score(self._last, pace, places, last=True)
 
     def _score(self, picture: Picture, pace: Pace, places: dict[str, int], *, last: bool = False) -> None:
-        raw = self.scorer.score()
+        try:
+            raw = self.scorer.score()
+        except ServingError as error:
+            if not self.source.drops or error.code not in _PASSING:
+                raise
+            # A server that is being restarted is no reason to look away from a live source for good.
+            pace.dropped += 1
+            self._say(f"{self.source.name}: no score at {picture.source_time:.1f} s: {error}")
+            return
         if not (self.scorer.ready or last):
             return
         smooth = self.smoother.update(picture.time, raw)
@@ -216,6 +226,10 @@ class Watcher:
                 self.recorder.end(alarm.id, turn.time)
         for take in self._alarms:
             take(alarm)
+
+    def _figures(self, pace: Pace, now: float, *, whole: bool = False) -> Figures:
+        figures = pace.figures(now, whole=whole)
+        return figures._replace(dropped=figures.dropped + self.source.lost)
 
     def _tell(self, figures: Figures) -> None:
         where = "no picture yet" if self._last is None else f"at {self._last.source_time:.1f} s"
