@@ -15,7 +15,6 @@ from kerasft import metrics
 from kerasft.data import Field, Source
 from kerasft.errors import DataError, OrderError
 from kerasft.training import Augmentation, Batch
-from kerasft.training.freezing import Policy
 from kerasft.vision.resizing import resize
 from kerasft_video.config import VideoConfig
 from kerasft_video.drawn import WAYS
@@ -112,7 +111,7 @@ class Video(kerasft.Task):
         features = self._network.model.output
         if self.config.head.dropout:
             features = keras.layers.Dropout(self.config.head.dropout, name="head_dropout")(features)
-        self._groups = {**self._network.groups, "head": [logits]}
+        self._groups = {**self._network.groups, "head": [*self._network.head, logits]}
         return keras.Model(self._network.model.inputs, logits(features), name="video")
 
     def load_pretrained(self, model: keras.Model | dict[str, keras.Model]) -> None:
@@ -122,13 +121,6 @@ class Video(kerasft.Task):
 
     def layer_groups(self, model: keras.Model | dict[str, keras.Model]) -> dict[str, list[keras.Layer]]:
         return self._groups
-
-    def freeze_policy(self, policy: Policy) -> Policy:
-        # The recurrent layer is no part of what was trained on pictures, though it is not the last group.
-        if policy == "backbone" and self.config.model == "cnn_lstm":
-            assert self._network is not None
-            return list(self._network.groups)[:-1]
-        return policy
 
     def preprocess(self, raw: dict[str, Any]) -> dict[str, Any]:
         return self.input.preprocess(raw)

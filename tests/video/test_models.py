@@ -126,7 +126,8 @@ def test_the_recurrent_model_takes_any_bursts(sees: Any, burst: int, recurrent: 
     network = build_network(config)
     features = network.model(draw(2, frames=6, side=16).astype(np.float32))
     assert features.shape == (2, width * (2 if sees == "both" and recurrent == "none" else 1))
-    assert list(network.groups)[-1] == "recurrent"
+    assert list(network.groups) == ["stage_0", "stage_1", "stage_2"]
+    assert len(network.head) == (1 if recurrent == "none" else 4)
 
 
 def test_a_frozen_backbone_is_computed_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,9 +15,11 @@ class Network:
     Attributes:
         model: From its input to features, float `[batch, channels]`.
         groups: Its layer groups, input to output.
+        head: Layers behind the backbone, which belong to the head: no weights exist for them.
         load: Fills it with pretrained weights; None if there are none.
     """
 
     model: keras.Model
     groups: dict[str, list[keras.Layer]]
+    head: list[keras.Layer] = dataclasses.field(default_factory=list)
     load: Callable[[], object] | None = None

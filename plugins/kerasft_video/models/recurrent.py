@@ -86,7 +86,8 @@ def cnn_lstm(backbone: Backbone, config: NetworkConfig, *, frames: int, side: in
 def _network(clip: Any, features: Any, backbone: Backbone, added: list[keras.Layer]) -> Network:
     return Network(
         model=keras.Model(clip, features, name="cnn_lstm"),
-        groups={**backbone.groups, "recurrent": added},
+        groups=backbone.groups,
+        head=added,
         load=backbone.load,
     )
 
