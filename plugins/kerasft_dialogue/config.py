@@ -24,6 +24,10 @@ class VocabularyConfig(Config):
         le=1,
         description="Share of characters with entries of their own; the rarest are spelled by bytes.",
     )
+    run: str | None = pydantic.Field(
+        default=None,
+        description="Folder of a run whose vocabulary to keep instead of learning one, as for init_from.",
+    )
 
 
 class NetworkConfig(Config):

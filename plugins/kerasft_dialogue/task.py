@@ -13,7 +13,7 @@ import tensorflow as tf
 
 import kerasft
 from kerasft.data import Field, Source, open_source
-from kerasft.errors import DataError, OrderError
+from kerasft.errors import ConfigError, DataError, OrderError
 from kerasft.export import ExportReport
 from kerasft.generation import CausalLM, CausalSizes, PackedLM
 from kerasft.metrics import Perplexity
@@ -166,6 +166,12 @@ class Dialogue(kerasft.Task):
         if self.config.pretrained:
             return
         vocabulary = self.config.vocabulary
+        if vocabulary.run is not None:
+            kept = Path(vocabulary.run).expanduser() / "assets"
+            if not kept.is_dir():
+                raise ConfigError(f"vocabulary.run: {vocabulary.run} is not the folder of a run.")
+            self._codec = SubwordCodec.load(kept)
+            return
         self._codec = SubwordCodec.train(
             _texts(source), size=vocabulary.size, kind=vocabulary.kind, coverage=vocabulary.coverage
         )

@@ -83,19 +83,30 @@ def test_a_conversation_longer_than_the_context_goes_on(export: Path) -> None:
         assert session.say("What is red?").reply == "The rose is red."
 
 
-def test_ratings_become_data_that_the_task_learns_from(create, export: Path, tmp_path: Path) -> None:
-    data = tmp_path / "good.jsonl"
+def test_ratings_become_data_that_a_run_goes_on_with(run: Path, export: Path, tmp_path: Path) -> None:
+    data, better = tmp_path / "good.jsonl", tmp_path / "better"
     with DialogueManager(responder=export, sampling=SAMPLING, system="Be kind.") as manager:
-        for said in ("What is red?", "Who sings?", "Who barks?") * 3:
+        for said in ("What is red?", "Who sings?", "Who barks?"):
             session = manager.session()
             session.say(said)
             session.rate(5 if "red" in said else 2)
-        assert manager.history.export(data, min_rating=4) == 3
-    assert {json.loads(line)["turns"][0]["text"] for line in data.read_text().splitlines()} == {"Be kind."}
-    run = tmp_path / "run"
-    command = ["finetune", "dialogue", "--data", str(data), "--run", str(run), "--epochs", "2"]
-    settings = ["vocabulary.size=300", "network.layers=1", "network.width=8", "network.heads=1", "context=64"]
-    flags = [flag for setting in (*settings, "decoding.max_tokens=8") for flag in ("--set", setting)]
-    done = subprocess.run([sys.executable, "-m", "kerasft", *command, *flags], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert kerasft.load(run).predict(["What is red?"])["reply"].shape == (1,)
+        assert manager.history.export(data, min_rating=4) == 1
+    (line,) = data.read_text().splitlines()
+    assert [turn["text"] for turn in json.loads(line)["turns"]] == [
+        "Be kind.",
+        "What is red?",
+        "The rose is red.",
+    ]
+    start = kerasft.load(run)
+    config = start.dump_config()
+    config["vocabulary"]["run"] = str(run)
+    task = kerasft.create("dialogue", **config)
+    task.finetune(str(data), init_from=run, run_dir=better, epochs=20, verbose="quiet")
+    assert (
+        task.evaluate(str(data), verbose="quiet")["loss"] < start.evaluate(str(data), verbose="quiet")["loss"]
+    )
+
+
+def test_a_vocabulary_of_no_run_is_refused(create, rows, tmp_path: Path) -> None:
+    with pytest.raises(kerasft.ConfigError, match=r"vocabulary\.run: .* is not the folder of a run"):
+        create(vocabulary={"run": str(tmp_path)}).finetune(rows, verbose="quiet")
