@@ -67,7 +67,7 @@ def test_a_run_in_the_terminal(run: Path) -> None:
         capture_output=True,
         text=True,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
     with DialogueManager(responder=run, sampling=SAMPLING) as manager:
         session = manager.session()
         expected = [session.say(line).reply for line in said.splitlines()]
