@@ -37,6 +37,7 @@ _SERVES: dict[str, tuple[str, ...]] = {
     "sampling.burst": _CLIPS,
     "sampling.clips": _CLIPS,
     "sampling.mirror": _CLIPS,
+    "augment": _CLIPS,
     "network.filters": ("r2plus1d", "c3d", "movinet_stream"),
     "network.backbone": BACKBONES,
     "network.pretrained": BACKBONES,
@@ -120,6 +121,18 @@ class NetworkConfig(Config):
     )
     dropout: float = pydantic.Field(
         default=0.5, ge=0, lt=1, description="Dropout rate of the features of frames (cnn_lstm)."
+    )
+
+
+class AugmentConfig(Config):
+    """Random changes of training clips, the same for all frames of one; with any, no features are kept."""
+
+    flip: bool = pydantic.Field(default=False, description="Mirror half of the clips.")
+    shift: float = pydantic.Field(
+        default=0.0, ge=0, le=1, description="Farthest move, as a share of the side; the rest is reflected."
+    )
+    brightness: float = pydantic.Field(
+        default=0.0, ge=0, le=1, description="Largest change of brightness, as a share of white."
     )
 
 
@@ -219,6 +232,9 @@ class VideoConfig(TaskConfig):
         default_factory=SamplingConfig, description="Which frames of a video the model looks at."
     )
     network: NetworkConfig = pydantic.Field(default_factory=NetworkConfig, description="The network.")
+    augment: AugmentConfig = pydantic.Field(
+        default_factory=AugmentConfig, description="Random changes of training clips."
+    )
     skeleton: SkeletonConfig = pydantic.Field(
         default_factory=SkeletonConfig, description="The model skeleton."
     )

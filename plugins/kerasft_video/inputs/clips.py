@@ -10,8 +10,10 @@ import tensorflow as tf
 
 from kerasft.data import Field
 from kerasft.errors import DataError
+from kerasft.training import Augmentation
 from kerasft.vision.backbones import architecture
 from kerasft.vision.resizing import resize
+from kerasft_video.augment import augmentation
 from kerasft_video.clips import clips_in
 from kerasft_video.config import BACKBONES, VideoConfig
 from kerasft_video.drawn import ADDRESS, draw
@@ -63,6 +65,9 @@ class Clips(Input):
         if self._architecture is None and self.config.model in BACKBONES:
             self._architecture = architecture(self.config.network.backbone)
         return build_network(self.config, architecture=self._architecture)
+
+    def augmentation(self) -> Augmentation | None:
+        return augmentation(self.config.augment)
 
     def learned(self) -> dict[str, Any]:
         return {"architecture": self._architecture}
