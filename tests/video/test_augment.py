@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import kerasft
 from kerasft_video.augment import augmentation
 from kerasft_video.config import AugmentConfig
 from kerasft_video.drawn import draw
@@ -38,3 +39,12 @@ def test_frames_of_a_still_clip_stay_alike_and_clips_differ(settings: dict[str, 
     assert np.abs(np.diff(made, axis=0)).max(axis=(1, 2, 3, 4)).min() > 1
     assert made.min() >= 0
     assert made.max() <= 255
+
+
+def test_training_sees_changed_clips_and_serving_does_not(tiny: dict[str, Any]) -> None:
+    task = kerasft.create("video", **tiny, augment={"flip": True, "shift": 0.1, "brightness": 0.1})
+    data = {"clip": draw(8, frames=4, side=16), "label": ["a", "b"] * 4}
+    history = task.finetune(data, verbose="quiet").history
+    assert np.isfinite(history["loss"]).all()
+    answers = [task.predict(data, verbose="quiet")["scores"] for _ in range(2)]
+    np.testing.assert_array_equal(*answers)
