@@ -62,6 +62,7 @@ def test_who_knows_the_answers_finds_them(create: Any, trained: Any, rows: Any) 
     assert values["perplexity"] < 1.2
 
 
+@pytest.mark.slow
 def test_who_knows_nothing_finds_them_by_chance(create: Any, rows: Any) -> None:
     task = create(evaluation={"retrieval": 60, "candidates": 5})
     task.finetune(rows[:3], epochs=1, learning_rate=1e-9, verbose="quiet")

@@ -273,6 +273,7 @@ def test_the_shared_beginning_changes_nothing(trained: Any) -> None:
     )
 
 
+@pytest.mark.slow
 def test_more_training_renews_the_shared_beginning(create: Any, rows: Any) -> None:
     task = create(system="You know it.")
     task.finetune(rows[:2], epochs=1, verbose="quiet")
