@@ -19,7 +19,8 @@ class Ranker(keras.Model):
     Args:
         scorer: How much a user likes an item.
         objective: What is learned.
-        penalty: Weight of the mean squared length of the vectors of users and of items.
+        penalty: Weight of the mean squared length of the vectors of users and of items; biases are free, so
+            that of a user with few choices what is left is popularity.
     """
 
     def __init__(self, *, scorer: Scorer, objective: Objective, penalty: float, **kwargs: Any) -> None:
@@ -34,7 +35,7 @@ class Ranker(keras.Model):
         if self.penalty:
             of_items = self.scorer.items() if self.objective.by_user else self.scorer.item(inputs["items"])
             of_users = self.scorer.regularized(inputs)
-            present = [v for v in (of_users, of_items) if v is not None]
+            present = [v for v in (of_users, self.scorer.free(of_items)) if v is not None]
             lengths = [tf.reduce_mean(tf.reduce_sum(tf.square(v), -1)) for v in present]
             self.add_loss(self.penalty * tf.add_n(lengths))
         return self.objective.scores(self.scorer, inputs, training=bool(training))

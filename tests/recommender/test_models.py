@@ -12,6 +12,7 @@ from kerasft_recommender.baselines import ease
 from kerasft_recommender.catalogue import Catalogue
 from kerasft_recommender.histories import Histories
 from kerasft_recommender.objectives import make_objective
+from kerasft_recommender.ranker import Ranker
 from kerasft_recommender.scorers import GMF, MLP, NeuMF, SASRec
 
 USERS, ITEMS = 5, 7
@@ -168,3 +169,17 @@ def test_folding_in_solves_the_normal_equations():
         mine = every[rows[user][chosen[user]]]
         matrix = 0.1 * every.T @ every + 0.9 * mine.T @ mine + np.eye(3)
         np.testing.assert_allclose(found[user], np.linalg.solve(matrix, mine.sum(0)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["gmf", "neumf", "mlp"])
+def test_the_penalty_is_of_vectors_and_leaves_biases_free(name, catalogue):
+    scorer = scorers()[name]
+    model = Ranker(
+        scorer=scorer, objective=make_objective("full_softmax", catalogue, negatives=1), penalty=0.5
+    )
+    users = scorer.user(tf.constant([1, 2])).numpy()
+    items = scorer.items().numpy()
+    items = items if name == "mlp" else items[:, :-1]
+    model({"user": tf.constant([1, 2]), "items": tf.constant([[1], [2]])}, training=True)
+    expected = 0.5 * (np.mean(np.sum(users**2, 1)) + np.mean(np.sum(items**2, 1)))
+    assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-5)

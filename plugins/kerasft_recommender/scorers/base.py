@@ -50,6 +50,10 @@ class Scorer(keras.layers.Layer):
         """Returns the vectors of the items from row `start` to `stop`, numbers or int32 scalars."""
         return self.items()[start:stop]
 
+    def free(self, items: tf.Tensor) -> tf.Tensor:
+        """Returns vectors of items `[..., width]` without what is there for all users alike, a bias."""
+        return items
+
     def directions(self, *, stop: int) -> tf.Tensor:
         """Returns by what the first `stop` items are alike, `[stop, width]` of length 1: no biases."""
         return tf.math.l2_normalize(self.items()[:stop], -1)

@@ -67,8 +67,11 @@ class NeuMF(Scorer):
     def user(self, rows: Any) -> tf.Tensor:
         return self.user_table(rows)
 
+    def free(self, items: tf.Tensor) -> tf.Tensor:
+        return items[..., :-1]
+
     def directions(self, *, stop: int) -> tf.Tensor:
-        return tf.math.l2_normalize(self.items()[:stop, :-1], -1)
+        return tf.math.l2_normalize(self.free(self.items()[:stop]), -1)
 
     def pairs(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
         products = users[:, None, : self.factors] * items[..., : self.factors]

@@ -26,7 +26,6 @@ class Vectored(Scorer):
         return tf.concat([users, tf.ones_like(users[:, :1])], -1) if self.biased else users
 
     def free(self, items: tf.Tensor) -> tf.Tensor:
-        """Returns vectors of items `[..., width]` without the bias."""
         return items[..., :-1] if self.biased else items
 
     def bias(self, items: tf.Tensor) -> Any:
