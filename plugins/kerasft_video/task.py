@@ -36,7 +36,7 @@ class Video(kerasft.Task):
     Example:
         >>> task = kerasft.create("video", labels=["fight", "none"])
         >>> [field.name for field in task.fields()]
-        ['clip', 'clips', 'label']
+        ['clip', 'seconds', 'clips', 'label']
     """
 
     config_class = VideoConfig
