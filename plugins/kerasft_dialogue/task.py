@@ -318,11 +318,12 @@ class Dialogue(kerasft.Task):
         return evaluation.measure(self, examples, progress=progress)
 
     def compiled(self, name: str, function: Callable, specs: Sequence[tuple[list[Any], tf.DType]]) -> Any:
-        """Returns a function as a graph, traced once for each network."""
-        if name not in self._compiled:
+        """Returns a function as a graph, traced once for each network, and anew when it gets adapters."""
+        key = f"{name}/{is_adapted(self.network.blocks[0].query)}"
+        if key not in self._compiled:
             signature = [tf.TensorSpec(shape, dtype) for shape, dtype in specs]
-            self._compiled[name] = tf.function(function, input_signature=signature, autograph=False)
-        return self._compiled[name]
+            self._compiled[key] = tf.function(function, input_signature=signature, autograph=False)
+        return self._compiled[key]
 
     def replier(self) -> Replier:
         """Returns what writes replies with the weights as they are now."""

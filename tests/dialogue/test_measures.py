@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import kerasft
 from kerasft.data import open_source
 from kerasft.metrics import distinct
 from kerasft.training.examples import Examples
@@ -76,3 +77,15 @@ def test_distinct_counts_words() -> None:
     assert distinct(["a a", "a"], 1) == pytest.approx(1 / 3)
     assert distinct([], 1) == 0.0
     assert distinct(["a"], 2) == 0.0
+
+
+def test_scores_see_adapters_that_came_after_the_first_scores(create: Any, rows: Any) -> None:
+    task = create()
+    task.finetune(rows, epochs=1, verbose="quiet")
+    tokens = np.array([5, 6, 7], np.int32)
+    before = evaluation.score_replies(task, tokens, [tokens])
+    task.freeze(kerasft.LoRA(rank=2))
+    np.testing.assert_allclose(evaluation.score_replies(task, tokens, [tokens]), before, rtol=1e-4)
+    for block in task.network.blocks:
+        block.up.lora_kernel_b.assign(np.full(block.up.lora_kernel_b.shape, 50.0))
+    assert np.abs(evaluation.score_replies(task, tokens, [tokens]) - before).max() > 1e-3
