@@ -264,7 +264,10 @@ def side_files(folder):
 @pytest.mark.parametrize(
     "values",
     [
-        {"scorer": "deepfm", "objective": "click", "features": BOTH_SIDES + CONTEXT},
+        pytest.param(
+            {"scorer": "deepfm", "objective": "click", "features": BOTH_SIDES + CONTEXT},
+            marks=pytest.mark.slow,
+        ),
         {"scorer": "two_tower", "features": BOTH_SIDES},
         pytest.param(
             {"scorer": "wide_deep", "objective": "rating", "features": BOTH_SIDES + CONTEXT},

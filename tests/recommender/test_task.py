@@ -30,7 +30,7 @@ def ids(answer, row=0):
         {"scorer": "neumf"},
         {"scorer": "mlp", "objective": "bpr"},
         {"objective": "in_batch_softmax"},
-        {"scorer": "sasrec"},
+        pytest.param({"scorer": "sasrec"}, marks=pytest.mark.slow),
     ],
     ids=lambda values: "-".join(values.values()) or "gmf",
 )
