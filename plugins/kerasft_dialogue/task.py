@@ -207,7 +207,7 @@ class Dialogue(kerasft.Task):
         arranged.notes = source.notes
         if cut:
             arranged.notes += (
-                f"{source.name}: {cut} conversations are longer than {context} tokens and were cut.",
+                f"{source.name}: cut {cut} of {len(source)} conversations, longer than {context} tokens.",
             )
         return arranged
 
