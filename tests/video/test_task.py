@@ -55,7 +55,9 @@ _QUICK = [
 @pytest.mark.parametrize("model", ["r2plus1d", "c3d", "movinet_stream", "skeleton", "cnn_lstm", "i3d"])
 def test_it_keeps_all_promises_of_tasks(model: str) -> None:
     backbone = {"network": {"backbone": "resnet20"}, "size": 32} if model in ("cnn_lstm", "i3d") else {}
-    check_task("video", model=model, sampling={"frames": 4}, **backbone).raise_if_failed()
+    # Its many normalisations need some steps until what they have seen tells such similar clips apart.
+    slowly = {"training": {"epochs": 30, "learning_rate": 5e-4}} if model == "movinet_stream" else {}
+    check_task("video", model=model, sampling={"frames": 4}, **backbone, **slowly).raise_if_failed()
 
 
 @pytest.mark.slow
