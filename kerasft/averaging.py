@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from kerasft.task import Task
 
 
-def average(runs: Sequence[str | Path], *, run_dir: str | Path, checkpoint: str = "best") -> Task:
+def average(
+    runs: str | Path | Sequence[str | Path], *, run_dir: str | Path, checkpoint: str = "best"
+) -> Task:
     """Writes a run whose weights are the mean of those of others (a "model soup").
 
     Runs that were fine-tuned from the same weights, with other seeds or settings, often lie in one basin of
@@ -49,8 +51,9 @@ def average(runs: Sequence[str | Path], *, run_dir: str | Path, checkpoint: str 
         >>> task.evaluate("test.tsv")["accuracy"]                                   # doctest: +SKIP
         0.9
     """
+    runs = [runs] if isinstance(runs, (str, Path)) else list(runs)
     if len(runs) < 2:
-        raise ConfigError(f"average: {len(runs)} run is named; the mean needs two or more.")
+        raise ConfigError(f"average: {len(runs)} runs are named; the mean needs two or more.")
     run = Run(run_dir)
     with run.lock():
         if run.exists():

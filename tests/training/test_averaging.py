@@ -104,8 +104,9 @@ def test_other_networks_are_named_by_weight_and_shape(three, tmp_path):
 
 def test_one_run_has_no_mean(three, tmp_path):
     _, folders = three
-    with pytest.raises(ConfigError, match=r"average: 1 run is named; the mean needs two or more"):
-        kerasft.average(folders[:1], run_dir=tmp_path / "mean")
+    for named, count in (([], 0), (folders[:1], 1), (folders[0], 1), (str(folders[0]), 1)):
+        with pytest.raises(ConfigError, match=rf"average: {count} runs are named; the mean needs two"):
+            kerasft.average(named, run_dir=tmp_path / "mean")
 
 
 def test_other_tasks_and_other_vocabularies_are_refused(tmp_path):
