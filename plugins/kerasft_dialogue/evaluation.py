@@ -140,7 +140,7 @@ def _scorer(task: Dialogue) -> Any:
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(replies, network.logits(vectors))
         return -tf.reduce_sum(losses * counts, axis=1) / tf.reduce_sum(counts, axis=1)
 
-    return task.compiled("score", score, [([None], tf.int32), ([None, None], tf.int32)])
+    return task.compiled(score, [tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, None], tf.int32)])
 
 
 def replies(task: Dialogue, exchanges: list[Exchange], *, progress: Callable[[int], None]) -> list[str]:
@@ -162,7 +162,7 @@ def replies(task: Dialogue, exchanges: list[Exchange], *, progress: Callable[[in
         state = replier.begin(ragged, tf.ones(rows, tf.bool), settings)
         return replier.text(replier.go_on(state, steps=decoding.max_tokens))
 
-    function = task.compiled("write", write, [([None, None], tf.int32), ([None], tf.int32)])
+    function = task.compiled(write, [tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)])
     room = max(task.config.context - decoding.max_tokens, task.config.context // 2)
     texts: list[str] = []
     for start in range(0, len(exchanges), _BATCH):

@@ -317,12 +317,18 @@ class Dialogue(kerasft.Task):
     ) -> dict[str, float]:
         return evaluation.measure(self, examples, progress=progress)
 
-    def compiled(self, name: str, function: Callable, specs: Sequence[tuple[list[Any], tf.DType]]) -> Any:
-        """Returns a function as a graph, traced once for each network, and anew when it gets adapters."""
-        key = f"{name}/{is_adapted(self.network.blocks[0].query)}"
+    def compiled(self, function: Callable, specs: Sequence[Any]) -> Any:
+        """Returns a function as a graph that all callers share: a network of many layers takes long to trace.
+
+        Args:
+            function: Known by its name: of what it closes over only the network may change.
+            specs: What it takes, as `tf.TensorSpec` or tuples of them.
+        """
+        # Adapters, when they come and when they are merged for an export, make another graph.
+        key = f"{function.__module__}.{function.__qualname__}/{is_adapted(self.network.blocks[0].query)}"
+        key += _PACKED if self._packed is not None else ""
         if key not in self._compiled:
-            signature = [tf.TensorSpec(shape, dtype) for shape, dtype in specs]
-            self._compiled[key] = tf.function(function, input_signature=signature, autograph=False)
+            self._compiled[key] = tf.function(function, input_signature=specs, autograph=False)
         return self._compiled[key]
 
     def replier(self) -> Replier:
@@ -415,7 +421,7 @@ class Dialogue(kerasft.Task):
 
     def _start(self, replier: Replier, roles: Any, texts: Any, settings: Settings) -> State:
         specs = [*_TURNS.values(), Settings(**_DRAWING)]
-        return State(*self._shared_graph("start", replier.start, specs)(roles, texts, settings))
+        return self.compiled(replier.start, specs)(roles, texts, settings)
 
     def _write(self, replier: Replier, state: State, steps: Any) -> State:
         specs = [State(**_STATE, settings=Settings(**_DRAWING)), tf.TensorSpec([], tf.int32)]
@@ -424,17 +430,7 @@ class Dialogue(kerasft.Task):
             shape = replier.cache_shape
             return replier.go_on(state._replace(cache=tf.ensure_shape(state.cache, shape)), steps=steps)
 
-        return State(*self._shared_graph("write", write, specs)(state, steps))
-
-    def _shared_graph(self, name: str, function: Callable, specs: list[Any]) -> Any:
-        """Returns a graph that all signatures call: a network of many layers takes long to trace."""
-        # Adapters that are merged, for an export, make another graph.
-        key = f"{name}/{is_adapted(self.network.blocks[0].query)}"
-        key += _PACKED if self._packed is not None else ""
-        if key not in self._compiled:
-            traced = tf.function(function, autograph=False).get_concrete_function(*specs)
-            self._compiled[key] = traced
-        return self._compiled[key]
+        return self.compiled(write, specs)(state, steps)
 
     def _settings(self, inputs: dict[str, Any], rows: Any) -> Settings:
         decoding = self.config.decoding

@@ -61,6 +61,8 @@ def test_who_knows_the_answers_finds_them(create: Any, trained: Any, rows: Any) 
     assert values["r@1"] == 1.0
     assert 0.0 < values["distinct_1"] < values["distinct_2"] <= 1.0
     assert values["perplexity"] < 1.2
+    # Both write replies, each with a graph of its own.
+    assert trained.predict(list(ANSWERS))["reply"][0].decode() == next(iter(ANSWERS.values()))
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 import threading
 import time
 from pathlib import Path
@@ -279,6 +280,24 @@ class TestClips:
         recorder.close()
         assert [path.name for path in paths] == ["fight.mp4", "fight-2.mp4"]
         assert [len(shown(path)[0]) for path in paths] == [8, 7]
+
+    def test_clips_share_pictures_and_each_has_its_own_times(self, tmp_path: Path) -> None:
+        said: list[str] = []
+        recorder = Recorder(tmp_path, before=9.95, after=0.0, wait=True, say=said.append)
+        paths = []
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            for number in range(300):
+                recorder.add(picture(number))
+                if 100 <= number < 108:
+                    paths.append(recorder.begin(str(number), number / 10, "fight"))
+            recorder.close()
+        finally:
+            sys.setswitchinterval(interval)
+        assert said == []
+        for begin, path in enumerate(paths):
+            assert shown(path)[1] == [n / 10 for n in range(299 - begin)]
 
     def test_a_long_alarm_is_cut(self, tmp_path: Path) -> None:
         recorder = Recorder(tmp_path, before=0.2, after=1.0, longest=1.0, wait=True)

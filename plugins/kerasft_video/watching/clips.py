@@ -8,7 +8,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
 
 from kerasft.errors import ConfigError
 from kerasft_video.watching.films import check_encoder, encode, packed
@@ -19,7 +21,7 @@ _ROOM = 256
 
 class _Shot(NamedTuple):
     time: float
-    frame: Any
+    planes: np.ndarray
 
 
 class _Take:

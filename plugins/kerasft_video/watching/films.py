@@ -58,15 +58,17 @@ def check_encoder() -> None:
         raise ConfigError("films cannot be written: this PyAV has no libx264; install the wheel of av")
 
 
-def packed(pixels: np.ndarray, *, side: int | None = None) -> Any:
+def packed(pixels: np.ndarray, *, side: int | None = None) -> np.ndarray:
     """Returns a picture as H.264 wants it: half the bytes, an even size.
+
+    An array and not a frame, because clips that overlap share it, and each sets the time of its frames.
 
     Args:
         pixels: RGB, uint8 `[height, width, 3]`.
         side: To how many pixels the longer side is brought, if it has more.
 
     Returns:
-        An `av.VideoFrame`.
+        Planes of yuv420p below each other, uint8 `[height * 3 / 2, width]`.
 
     Raises:
         DataError: It is too small.
@@ -79,11 +81,11 @@ def packed(pixels: np.ndarray, *, side: int | None = None) -> Any:
     scale = min(1.0, side / max(height, width)) if side else 1.0
     even = [max(round(size * scale / 2) * 2, 2) for size in (width, height)]
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-    return frame.reformat(width=even[0], height=even[1], format="yuv420p")
+    return frame.to_ndarray(width=even[0], height=even[1], format="yuv420p")
 
 
-def encode(path: Path, shots: Iterator[tuple[float, Any]]) -> int:
-    """Writes frames of `packed` at their times, in seconds; the first is shown at once.
+def encode(path: Path, shots: Iterator[tuple[float, np.ndarray]]) -> int:
+    """Writes pictures of `packed` at their times, in seconds; the first is shown at once.
 
     Returns:
         How many there were.
@@ -95,7 +97,8 @@ def encode(path: Path, shots: Iterator[tuple[float, Any]]) -> int:
         stream: Any = container.add_stream("libx264", rate=_RATE, options=_SETTINGS)
         stream.pix_fmt = "yuv420p"
         stream.time_base = stream.codec_context.time_base = _BASE
-        for count, (time, frame) in enumerate(shots, start=1):
+        for count, (time, planes) in enumerate(shots, start=1):
+            frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
             if count == 1:
                 first = time
                 stream.width, stream.height = frame.width, frame.height
