@@ -17,11 +17,12 @@ from kerasft.schema import (
     refuse_idle,
     with_defaults,
 )
-from kerasft.training.config import TrainingConfig
+from kerasft.training.config import FinetuningConfig, TrainingConfig
 
 __all__ = [
     "Config",
     "ConfigField",
+    "FinetuningConfig",
     "Labels",
     "TaskConfig",
     "TrainingConfig",

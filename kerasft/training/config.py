@@ -142,3 +142,25 @@ class TrainingConfig(pydantic.BaseModel):
     @pydantic.field_serializer("optimizer", "learning_rate")
     def _serialize_object(self, value: Any) -> Any:
         return serialize(value)
+
+
+class FinetuningConfig(TrainingConfig):
+    """Training settings that suit most networks: a cosine after a warm-up, weight decay, clipped gradients.
+
+    For configs of tasks, which say what else differs, such as the rate.
+
+    Example:
+        >>> FinetuningConfig().schedule, TrainingConfig().schedule
+        ('cosine', 'constant')
+    """
+
+    schedule: Literal["constant", "linear", "cosine", "inverse_sqrt"] = pydantic.Field(
+        "cosine", description="Shape of the rate after the warm-up."
+    )
+    warmup: float = pydantic.Field(
+        0.1, ge=0, description="Warm-up: a fraction of all steps below 1, else a number of steps."
+    )
+    weight_decay: float | None = pydantic.Field(
+        0.01, ge=0, description="Decoupled weight decay; never on biases, norms and other vectors."
+    )
+    clip_norm: float | None = pydantic.Field(1.0, gt=0, description="Largest global norm of the gradients.")

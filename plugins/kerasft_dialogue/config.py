@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pydantic
 
-from kerasft.config import Config, TaskConfig, TrainingConfig, with_defaults
+from kerasft.config import Config, FinetuningConfig, TaskConfig, with_defaults
 
 
 class VocabularyConfig(Config):
@@ -91,7 +91,7 @@ class EvaluationConfig(Config):
     )
 
 
-class DialogueTraining(TrainingConfig):
+class DialogueTraining(FinetuningConfig):
     """Training settings with the defaults for dialogue; some depend on the model."""
 
     epochs: int = pydantic.Field(
@@ -106,14 +106,8 @@ class DialogueTraining(TrainingConfig):
     learning_rate: Any = pydantic.Field(
         default=None, description="Peak rate; null: 2e-3 from scratch, 1e-3 of a pretrained model."
     )
-    schedule: Literal["constant", "linear", "cosine", "inverse_sqrt"] = pydantic.Field(
-        default="cosine", description="Shape of the rate after the warm-up."
-    )
-    warmup: float = pydantic.Field(
-        default=0.1, ge=0, description="Warm-up: a fraction of all steps below 1, else steps."
-    )
-    clip_norm: float | None = pydantic.Field(
-        default=1.0, gt=0, description="Largest global norm of the gradients."
+    weight_decay: float | None = pydantic.Field(
+        default=None, ge=0, description="Decoupled weight decay; never on biases, norms and other vectors."
     )
     feature_cache: bool = pydantic.Field(
         default=False,

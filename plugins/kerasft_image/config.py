@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pydantic
 
-from kerasft.config import Config, Labels, TaskConfig, TrainingConfig, refuse_idle, with_defaults
+from kerasft.config import Config, FinetuningConfig, Labels, TaskConfig, refuse_idle, with_defaults
 from kerasft.vision.names import PRETRAINED, SCRATCH
 
 Kind = Literal["classification", "multilabel", "recognition"]
@@ -131,23 +131,13 @@ class AugmentConfig(Config):
     )
 
 
-class ImageTraining(TrainingConfig):
+class ImageTraining(FinetuningConfig):
     """Training settings with the defaults for pictures; rate and epochs depend on the backbone."""
 
     learning_rate: Any = pydantic.Field(
         default=None, description="Peak rate; null: 3e-3 for a small backbone from scratch, else 1e-3."
     )
     momentum: float = pydantic.Field(default=0.9, ge=0, lt=1, description="Of the optimizer sgd.")
-    schedule: Literal["constant", "linear", "cosine"] = pydantic.Field(
-        default="cosine", description="Shape of the rate."
-    )
-    warmup: float = pydantic.Field(
-        default=0.1, ge=0, description="Warm-up: a fraction of all steps below 1, else steps."
-    )
-    weight_decay: float | None = pydantic.Field(default=0.01, ge=0, description="Decoupled weight decay.")
-    clip_norm: float | None = pydantic.Field(
-        default=1.0, gt=0, description="Largest global norm of the gradients."
-    )
 
 
 class ImageConfig(TaskConfig):

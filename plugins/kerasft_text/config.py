@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pydantic
 
-from kerasft.config import Config, Labels, TaskConfig, TrainingConfig, refuse_idle, with_defaults
+from kerasft.config import Config, FinetuningConfig, Labels, TaskConfig, refuse_idle, with_defaults
 
 Kind = Literal["classification", "multilabel", "regression", "entities"]
 
@@ -135,21 +135,11 @@ class HeadConfig(Config):
     )
 
 
-class TextTraining(TrainingConfig):
+class TextTraining(FinetuningConfig):
     """Training settings with the defaults for text; the rate depends on the encoder."""
 
     learning_rate: Any = pydantic.Field(
         default=None, description="Peak rate; null: 2e-4 for a pretrained encoder, 1e-3 from scratch."
-    )
-    schedule: Literal["constant", "linear", "cosine"] = pydantic.Field(
-        default="cosine", description="Shape of the rate."
-    )
-    warmup: float = pydantic.Field(
-        default=0.1, ge=0, description="Warm-up: a fraction of all steps below 1, else steps."
-    )
-    weight_decay: float | None = pydantic.Field(default=0.01, ge=0, description="Decoupled weight decay.")
-    clip_norm: float | None = pydantic.Field(
-        default=1.0, gt=0, description="Largest global norm of the gradients."
     )
 
 

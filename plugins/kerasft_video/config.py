@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pydantic
 
-from kerasft.config import Config, Labels, TaskConfig, TrainingConfig, refuse_idle, with_defaults
+from kerasft.config import Config, FinetuningConfig, Labels, TaskConfig, refuse_idle, with_defaults
 
 Model = Literal["r2plus1d", "c3d", "movinet_stream", "i3d", "cnn_lstm", "skeleton"]
 
@@ -179,22 +179,12 @@ class AlarmConfig(Config):
     )
 
 
-class VideoTraining(TrainingConfig):
+class VideoTraining(FinetuningConfig):
     """Training settings with the defaults for videos; rate and epochs depend on the model."""
 
     batch_size: int = pydantic.Field(default=16, ge=1, description="Examples in one batch.")
     learning_rate: Any = pydantic.Field(
         default=None, description="Peak rate; null: 3e-3 for a model from scratch, else 1e-3."
-    )
-    schedule: Literal["constant", "linear", "cosine"] = pydantic.Field(
-        default="cosine", description="Shape of the rate."
-    )
-    warmup: float = pydantic.Field(
-        default=0.1, ge=0, description="Warm-up: a fraction of all steps below 1, else steps."
-    )
-    weight_decay: float | None = pydantic.Field(default=0.01, ge=0, description="Decoupled weight decay.")
-    clip_norm: float | None = pydantic.Field(
-        default=1.0, gt=0, description="Largest global norm of the gradients."
     )
 
 
