@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import tempfile
 from collections.abc import Iterable, Iterator
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 import tensorflow as tf
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from google.protobuf.message import Message
 
 from kerasft.errors import ConfigError, DataError
 
@@ -21,6 +24,24 @@ _LONGEST = 1 << 16  # bytes of a text that the trainer looks at
 
 # A character that no text has. Without any rule the library says so on stderr for each graph that it loads.
 _RULE = "FDD0\tFFFD\n"
+
+# Of https://github.com/google/sentencepiece, src/sentencepiece_model.proto.
+_PATH_FIELDS = """
+name: "subwords.proto" package: "subwords"
+message_type {
+  name: "Model"
+  field { name: "trainer_spec" number: 2 label: LABEL_OPTIONAL type: TYPE_MESSAGE type_name: "Trainer" }
+  field { name: "normalizer_spec" number: 3 label: LABEL_OPTIONAL type: TYPE_MESSAGE type_name: "Normalizer" }
+}
+message_type {
+  name: "Trainer"
+  field { name: "input" number: 1 label: LABEL_REPEATED type: TYPE_STRING }
+}
+message_type {
+  name: "Normalizer"
+  field { name: "normalization_rule_tsv" number: 6 label: LABEL_OPTIONAL type: TYPE_STRING }
+}
+"""
 
 
 class Subwords(tf.Module):
@@ -210,12 +231,24 @@ def _cleaned(texts: Iterable[str]) -> Iterator[str]:
 
 
 def _without_paths(proto: bytes) -> bytes:
-    from sentencepiece import sentencepiece_model_pb2
-
-    model = sentencepiece_model_pb2.ModelProto.FromString(proto)
-    model.normalizer_spec.ClearField("normalization_rule_tsv")
+    """Clears the fields of a model that name files of the machine where it was trained."""
+    model: Any = _path_fields()()
+    model.ParseFromString(proto)
     model.trainer_spec.ClearField("input")
-    return model.SerializeToString(deterministic=True)
+    model.normalizer_spec.ClearField("normalization_rule_tsv")
+    cleared: bytes = model.SerializeToString(deterministic=True)
+    return cleared
+
+
+@cache
+def _path_fields() -> type[Message]:
+    """Returns the message of a SentencePiece model with the fields that name files; it keeps the others.
+
+    The module that sentencepiece brings for it refuses all but the newest versions of protobuf.
+    """
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(text_format.Parse(_PATH_FIELDS, descriptor_pb2.FileDescriptorProto()))
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("subwords.Model"))
 
 
 def _packages() -> tuple[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import unicodedata
 from pathlib import Path
 
@@ -48,6 +49,19 @@ def _any_units(known: list[Subwords] = []) -> Subwords:  # noqa: B006
     if not known:
         known.append(Subwords.train(TEXTS, size=300))
     return known[0]
+
+
+def test_the_model_names_no_file_of_where_it_was_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    proto = Subwords.train(TEXTS, size=300).proto
+    assert str(tmp_path).encode() not in proto
+    schema = pytest.importorskip("sentencepiece.sentencepiece_model_pb2", exc_type=Exception)
+    model = schema.ModelProto.FromString(proto)
+    assert not model.normalizer_spec.HasField("normalization_rule_tsv")
+    assert not model.trainer_spec.input
+    assert model.trainer_spec.vocab_size == len(model.pieces) == 300
 
 
 def test_no_text_is_no_ids(units: Subwords) -> None:
