@@ -6,10 +6,12 @@ Subword units need the packages of `pip install 'kerasft[translation]'`; the res
 from __future__ import annotations
 
 from kerasft.generation.byte_bpe import ByteBpe, byte_alphabet
-from kerasft.generation.causal import CausalBlock, CausalLM, CausalSizes, Linear, Past, angles, hide, rotate
+from kerasft.generation.causal import CausalBlock, CausalLM, Linear, Past, hide
+from kerasft.generation.causal_sizes import CausalSizes
 from kerasft.generation.layers import Attention, FeedForward, TiedEmbedding, sinusoids
 from kerasft.generation.loss import sequence_losses, smoothed_losses, token_losses
 from kerasft.generation.packed import PackedLM
+from kerasft.generation.rotary import angles, rotate
 from kerasft.generation.sampling import draw, sample
 from kerasft.generation.search import Found, beam_search
 from kerasft.generation.subwords import END, PAD, START, UNKNOWN, Subwords

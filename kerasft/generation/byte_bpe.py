@@ -17,14 +17,22 @@ _SPACE = r"\t\n\x0b\x0c\r \x{85}\p{Z}"
 _NONE = -1
 _NEVER = np.iinfo(np.int64).max
 
-Split = Literal["gpt2", "smollm"]
+Split = Literal["gpt2", "smollm", "llama3", "qwen"]
 _WORDS = rf"'s|'t|'re|'ve|'m|'ll|'d| ?\p{{L}}+| ?\p{{N}}+| ?[^{_SPACE}\p{{L}}\p{{N}}]+|[{_SPACE}]+"
 # Of spaces before a word the last belongs to it. The usual pattern looks ahead for that, which RE2 cannot.
 _LAST_SPACE = (rf"([{_SPACE}])([{_SPACE}][^{_SPACE}])", rb"\1" + _CUT + rb"\2")
+# A word takes any one character before it with it, but no new line, and runs of new lines stay whole.
+_LATER_WORDS = (
+    rf"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{COUNT}}"
+    rf"| ?[^{_SPACE}\p{{L}}\p{{N}}]+[\r\n]*|[{_SPACE}]*[\r\n]+|[{_SPACE}]+"
+)
+_LAST_SPACE_OF_LINE = (rf"([{_SPACE}])([\t\x0b\x0c \x{{85}}\p{{Z}}][^{_SPACE}])", rb"\1" + _CUT + rb"\2")
 _DIGITS = (r"(\p{N})", _CUT + rb"\1" + _CUT)
 _STEPS: dict[str, tuple[tuple[str, bytes], ...]] = {
     "gpt2": (_LAST_SPACE, (f"({_WORDS})", rb"\1" + _CUT)),
     "smollm": (_DIGITS, _LAST_SPACE, (f"({_WORDS})", rb"\1" + _CUT)),
+    "llama3": (_LAST_SPACE_OF_LINE, (f"({_LATER_WORDS.replace('COUNT', '1,3')})", rb"\1" + _CUT)),
+    "qwen": (_LAST_SPACE_OF_LINE, (f"({_LATER_WORDS.replace('COUNT', '1')})", rb"\1" + _CUT)),
 }
 
 
@@ -41,7 +49,8 @@ class ByteBpe(tf.Module):
     Args:
         tokens: The pieces by id, in GPT-2's alphabet of printable characters for bytes.
         merges: Pairs in the order in which they were learned, two pieces with a space between.
-        split: How text is cut into words: as for GPT-2, or with every digit alone too (SmolLM).
+        split: How text is cut into words: as for GPT-2, or with every digit alone too (SmolLM), or as for
+            Llama 3, or for Qwen.
         special: Ids that no text is made of and that stand for no text.
 
     Raises:

@@ -1,9 +1,8 @@
-"""A causal language model of the Llama family, from scratch or converted, whose past can be kept."""
+"""A causal language model of the Llama or GPT-2 kind, from scratch or converted, whose past can be kept."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -12,56 +11,12 @@ import tensorflow as tf
 from keras import ops
 
 from kerasft import _compat
-from kerasft.errors import ConfigError
+from kerasft.generation.causal_sizes import CausalSizes
 from kerasft.generation.layers import TiedEmbedding
+from kerasft.generation.rotary import angles, rotate
 
 _HIDDEN = -3e4  # added to the scores of what must not be seen; float16 holds it
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class CausalSizes:
-    """What a causal language model is, weights apart.
-
-    Attributes:
-        vocabulary: Number of tokens.
-        width: Length of a token vector.
-        layers: Number of blocks.
-        heads: Heads that ask.
-        kv_heads: Heads that answer, each to `heads / kv_heads` of those.
-        size: Length of a vector of a head, even.
-        hidden: Width of the feed-forward layers.
-        base: Largest wavelength of the rotary positions, over 2 pi.
-        epsilon: Added to the mean square in normalisation.
-        dropout: Dropout rate behind each part of a block.
-        bias: Whether queries, keys and values have a bias.
-        scaled: Whether token vectors are multiplied by the root of their length.
-
-    Raises:
-        ConfigError: The numbers do not fit together.
-
-    Example:
-        >>> CausalSizes(vocabulary=10, width=8, layers=1, heads=2, kv_heads=1, size=4, hidden=16).base
-        10000.0
-    """
-
-    vocabulary: int
-    width: int
-    layers: int
-    heads: int
-    kv_heads: int
-    size: int
-    hidden: int
-    base: float = 10000.0
-    epsilon: float = 1e-5
-    dropout: float = 0.0
-    bias: bool = False
-    scaled: bool = False
-
-    def __post_init__(self) -> None:
-        if self.heads % self.kv_heads:
-            raise ConfigError(f"kv_heads must divide heads, and {self.kv_heads} does not divide {self.heads}")
-        if self.size % 2:
-            raise ConfigError(f"the size of a head must be even for rotary positions, and it is {self.size}")
+_ACTIVATIONS = {"silu": ops.silu, "gelu": ops.gelu}
 
 
 class Past(NamedTuple):
@@ -76,38 +31,6 @@ class Past(NamedTuple):
     keys: tuple[Any, ...]
     values: tuple[Any, ...]
     hidden: Any
-
-
-def angles(positions: Any, size: int, *, base: float) -> tuple[Any, Any]:
-    """Returns cosines and sines of the angles by which `rotate` turns.
-
-    Args:
-        positions: int32 [batch or 1, length].
-        size: Length of a vector.
-        base: The largest wavelength, over 2 pi.
-
-    Returns:
-        Two, float32 [batch or 1, 1, length, size / 2].
-    """
-    half = size // 2
-    rates = ops.exp(ops.arange(half, dtype="float32") * (-math.log(base) / half))
-    turned = ops.cast(positions, "float32")[:, None, :, None] * rates
-    return ops.cos(turned), ops.sin(turned)
-
-
-def rotate(vectors: Any, turn: tuple[Any, Any]) -> Any:
-    """Turns vectors by angles that grow with their position: scores then depend on distances only.
-
-    Source: Su et al., 2021, "RoFormer", with the first half of a vector turned against the second.
-
-    Args:
-        vectors: float [batch, heads, length, size].
-        turn: What `angles` returned.
-    """
-    half = vectors.shape[-1] // 2
-    cosine, sine = (ops.cast(part, vectors.dtype) for part in turn)
-    first, second = vectors[..., :half], vectors[..., half:]
-    return ops.concatenate([first * cosine - second * sine, second * cosine + first * sine], axis=-1)
 
 
 @keras.saving.register_keras_serializable(package="kerasft")
@@ -126,6 +49,29 @@ class Linear(keras.layers.Dense):
         return made if self.bias is None else made + self.bias
 
 
+def turned(sizes: CausalSizes, positions: Any) -> tuple[Any, Any] | None:
+    """Returns what turns queries and keys at positions, int32 [batch or 1, length]; None if nothing does."""
+    if sizes.positions:
+        return None
+    return angles(positions, sizes.size, base=sizes.base, stretch=sizes.stretch, bands=sizes.bands)
+
+
+def _seen(segments: Any) -> Any:
+    """Returns which tokens each token sees, bool [batch, length, length]: of its number, none behind it."""
+    places = ops.arange(ops.shape(segments)[1])
+    alike = ops.equal(segments[:, :, None], segments[:, None, :])
+    return ops.logical_and(alike, (places[None, :] <= places[:, None])[None])
+
+
+def _capped(values: Any, cap: float) -> Any:
+    return cap * ops.tanh(values / cap) if cap else values
+
+
+def _norm(sizes: CausalSizes, name: str, dtype: Any) -> keras.layers.Layer:
+    kinds = {"rms": keras.layers.RMSNormalization, "layer": keras.layers.LayerNormalization}
+    return kinds[sizes.norm](epsilon=sizes.epsilon, name=name, dtype=dtype)
+
+
 def _dense(units: int, name: str, dtype: Any, *, bias: bool = False) -> Linear:
     initializer = keras.initializers.RandomNormal(stddev=0.02)
     return Linear(units, use_bias=bias, kernel_initializer=initializer, name=name, dtype=dtype)
@@ -133,10 +79,11 @@ def _dense(units: int, name: str, dtype: Any, *, bias: bool = False) -> Linear:
 
 @keras.saving.register_keras_serializable(package="kerasft")
 class CausalBlock(keras.layers.Layer):
-    """Rotary attention with grouped heads, then a gated feed-forward layer, each around a residual.
+    """Attention with grouped heads, then a feed-forward layer, each around a residual.
 
     Source: Touvron et al., 2023, "LLaMA"; Ainslie et al., 2023, "GQA"; Shazeer, 2020, "GLU Variants Improve
-    Transformer".
+    Transformer"; Radford et al., 2019, "Language Models are Unsupervised Multitask Learners"; Gemma Team,
+    2024, "Gemma 2".
 
     Args:
         sizes: A `CausalSizes`, or its fields as a dict.
@@ -151,18 +98,23 @@ class CausalBlock(keras.layers.Layer):
         super().__init__(**options)
         self.sizes = sizes = CausalSizes(**sizes) if isinstance(sizes, dict) else sizes
         policy = self.dtype_policy
-        self.attention_norm, self.norm = (
-            keras.layers.RMSNormalization(epsilon=sizes.epsilon, name=name, dtype=policy)
-            for name in ("attention_norm", "norm")
-        )
+        names = ["attention_norm", "norm"]
+        names += ["attention_post_norm", "post_norm"] if sizes.post_norm else []
+        names += ["query_norm", "key_norm"] if sizes.head_norm else []
+        for name in names:
+            setattr(self, name, _norm(sizes, name, policy))
+        self.norm_names = tuple(names)
         kept = sizes.kv_heads * sizes.size
         self.query = _dense(sizes.heads * sizes.size, "query", policy, bias=sizes.bias)
         self.key = _dense(kept, "key", policy, bias=sizes.bias)
         self.value = _dense(kept, "value", policy, bias=sizes.bias)
-        self.output_dense = _dense(sizes.width, "output", policy)
-        self.gate = _dense(sizes.hidden, "gate", policy)
-        self.up = _dense(sizes.hidden, "up", policy)
-        self.down = _dense(sizes.width, "down", policy)
+        self.output_dense = _dense(sizes.width, "output", policy, bias=sizes.dense_bias)
+        if sizes.gated:
+            self.gate = _dense(sizes.hidden, "gate", policy, bias=sizes.dense_bias)
+        self.up = _dense(sizes.hidden, "up", policy, bias=sizes.dense_bias)
+        self.down = _dense(sizes.width, "down", policy, bias=sizes.dense_bias)
+        names = ["query", "key", "value", "output_dense", "up", "down"]
+        self.dense_names = (*names, "gate") if sizes.gated else tuple(names)
         self.attention_dropout, self.dropout = (
             keras.layers.Dropout(sizes.dropout, name=name, dtype=policy)
             for name in ("attention_dropout", "dropout")
@@ -170,19 +122,16 @@ class CausalBlock(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         sizes = self.sizes
-        for layer in (self.attention_norm, self.norm, self.query, self.key, self.value, self.gate, self.up):
-            layer.build((None, None, sizes.width))
-        self.output_dense.build((None, None, sizes.heads * sizes.size))
-        self.down.build((None, None, sizes.hidden))
+        lengths = {"output_dense": sizes.heads * sizes.size, "down": sizes.hidden}
+        lengths |= {"query_norm": sizes.size, "key_norm": sizes.size}
+        for name in (*self.norm_names, *self.dense_names):
+            getattr(self, name).build((None, None, lengths.get(name, sizes.width)))
         self.built = True
 
     def call(self, vectors: Any, segments: Any, training: Any = None) -> Any:
         length = ops.shape(vectors)[1]
-        places = ops.arange(length)
-        alike = ops.equal(segments[:, :, None], segments[:, None, :])
-        seen = ops.logical_and(alike, (places[None, :] <= places[:, None])[None])
-        hidden = ops.where(seen, 0.0, _HIDDEN)[:, None]
-        turn = angles(places[None], self.sizes.size, base=self.sizes.base)
+        hidden = ops.where(_seen(segments), 0.0, _HIDDEN)[:, None]
+        turn = turned(self.sizes, ops.arange(length)[None])
         return self.read(vectors, turn, (), hidden, training=training)[0]
 
     def compute_output_spec(self, vectors: Any, *args: Any, **kwargs: Any) -> Any:
@@ -191,7 +140,7 @@ class CausalBlock(keras.layers.Layer):
     def read(
         self,
         vectors: Any,
-        turn: tuple[Any, Any],
+        turn: tuple[Any, Any] | None,
         past: Sequence[tuple[Any, Any, Any]],
         hidden: Any,
         *,
@@ -201,7 +150,7 @@ class CausalBlock(keras.layers.Layer):
 
         Args:
             vectors: float [batch, length, width].
-            turn: What `angles` returned for their positions.
+            turn: What `turned` returned for their positions.
             past: Keys, values and what hides them, of tokens read before: float
                 [batch, kv heads, their length, size] twice, and [batch, 1, 1, their length].
             hidden: What hides these tokens from each other, [batch, 1, length, length].
@@ -212,16 +161,29 @@ class CausalBlock(keras.layers.Layer):
         # As matrices: a product with a tensor of rank 3 is a dozen operations.
         vectors = ops.reshape(vectors, (-1, sizes.width))
         normed = self.attention_norm(vectors)
-        query = rotate(self._split(self.query(normed), batch, length, sizes.heads), turn)
-        key = rotate(self._split(self.key(normed), batch, length, sizes.kv_heads), turn)
+        query = self._split(self.query(normed), batch, length, sizes.heads)
+        key = self._split(self.key(normed), batch, length, sizes.kv_heads)
+        if sizes.head_norm:
+            query, key = self.query_norm(query), self.key_norm(key)
+        if turn is not None:
+            query, key = rotate(query, turn), rotate(key, turn)
         value = self._split(self.value(normed), batch, length, sizes.kv_heads)
         mixed = self._attend(query * sizes.size**-0.5, [*past, (key, value, hidden)])
         said = self.output_dense(ops.reshape(mixed, (-1, sizes.heads * sizes.size)))
+        if sizes.post_norm:
+            said = self.attention_post_norm(said)
         vectors = vectors + self.attention_dropout(said, training=training)
-        normed = self.norm(vectors)
-        made = self.down(ops.silu(self.gate(normed)) * self.up(normed))
+        made = self._feed(self.norm(vectors))
+        if sizes.post_norm:
+            made = self.post_norm(made)
         vectors = vectors + self.dropout(made, training=training)
         return ops.reshape(vectors, (batch, length, sizes.width)), key, value
+
+    def _feed(self, normed: Any) -> Any:
+        act = _ACTIVATIONS[self.sizes.activation]
+        if not self.sizes.gated:
+            return self.down(act(self.up(normed)))
+        return self.down(act(self.gate(normed)) * self.up(normed))
 
     def _attend(self, query: Any, parts: Sequence[tuple[Any, Any, Any]]) -> Any:
         sizes, shape = self.sizes, ops.shape(query)
@@ -232,7 +194,8 @@ class CausalBlock(keras.layers.Layer):
         for key, _, hidden in parts:
             raw = tf.matmul(query, key, transpose_b=True)
             raw = ops.reshape(raw, (batch, sizes.kv_heads, group, length, -1))
-            scores.append(ops.cast(raw, "float32") + ops.cast(hidden, "float32")[:, :, None])
+            raw = _capped(ops.cast(raw, "float32"), sizes.score_cap)
+            scores.append(raw + ops.cast(hidden, "float32")[:, :, None])
         weights = tf.nn.softmax(scores[0] if len(scores) == 1 else tf.concat(scores, axis=-1), axis=-1)
         weights = ops.cast(weights, query.dtype)
         cuts = [weights] if len(parts) == 1 else tf.split(weights, [tf.shape(s)[-1] for s in scores], axis=-1)
@@ -251,8 +214,78 @@ class CausalBlock(keras.layers.Layer):
         return {**super().get_config(), "sizes": dataclasses.asdict(self.sizes)}
 
 
+@keras.saving.register_keras_serializable(package="kerasft")
+class PositionTable(keras.layers.Layer):
+    """Vectors of positions, learned.
+
+    Args:
+        positions: Number of positions.
+        width: Length of a vector.
+        **options: Those of `keras.layers.Layer`.
+
+    Call arguments:
+        segments: int32 [batch, length]. Positions count from the first token of each number.
+    """
+
+    def __init__(self, positions: int, width: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.positions, self.width = positions, width
+        initializer = keras.initializers.RandomNormal(stddev=0.02)
+        self.table = self.add_weight(name="table", shape=(positions, width), initializer=initializer)
+
+    def build(self, input_shape: Any) -> None:
+        self.built = True
+
+    def call(self, segments: Any) -> Any:
+        return self.at(ops.sum(ops.cast(_seen(segments), "int32"), axis=-1) - 1)
+
+    def at(self, positions: Any) -> Any:
+        """Returns float [batch or 1, length, width] of int32 [batch or 1, length]."""
+        # Padding may reach behind the last one.
+        vectors = tf.gather(ops.convert_to_tensor(self.table), tf.minimum(positions, self.positions - 1))
+        return ops.cast(vectors, self.compute_dtype)
+
+    def compute_output_spec(self, segments: Any) -> Any:
+        return keras.KerasTensor((*segments.shape, self.width), dtype=self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "positions": self.positions, "width": self.width}
+
+
+@keras.saving.register_keras_serializable(package="kerasft")
+class UntiedHead(keras.layers.Layer):
+    """The last normalisation, and beside it the table that makes logits of what it returns.
+
+    Args:
+        sizes: A `CausalSizes`, or its fields as a dict.
+        **options: Those of `keras.layers.Layer`.
+
+    Call arguments:
+        vectors: float [batch, length, width].
+    """
+
+    def __init__(self, sizes: CausalSizes | dict[str, Any], **options: Any) -> None:
+        super().__init__(**options)
+        self.sizes = sizes = CausalSizes(**sizes) if isinstance(sizes, dict) else sizes
+        self.norm = _norm(sizes, "norm", self.dtype_policy)
+        self.output_table = TiedEmbedding(
+            sizes.vocabulary, sizes.width, scaled=False, name="output_table", dtype=self.dtype_policy
+        )
+
+    def build(self, input_shape: Any) -> None:
+        self.norm.build(input_shape)
+        self.output_table.build(input_shape)
+        self.built = True
+
+    def call(self, vectors: Any) -> Any:
+        return self.norm(vectors)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "sizes": dataclasses.asdict(self.sizes)}
+
+
 class CausalLM:
-    """A language model that reads tokens and says which may follow; its token table makes the logits too.
+    """A language model that reads tokens and says which may follow.
 
     Training sees it as `model`, a functional model of `token_ids` and `segments`, int32 [batch, length], with
     vectors float [batch, length, width]; `logits` makes logits of those that matter. Writing calls `read`
@@ -277,19 +310,29 @@ class CausalLM:
         self.sizes = sizes
         self.embedding = TiedEmbedding(sizes.vocabulary, sizes.width, scaled=sizes.scaled, name="embedding")
         self.blocks = [CausalBlock(sizes, name=f"block_{i}") for i in range(sizes.layers)]
-        self.norm = keras.layers.RMSNormalization(epsilon=sizes.epsilon, name="final_norm")
         ids, segments = (keras.Input((None,), dtype="int32", name=name) for name in ("token_ids", "segments"))
-        vectors = keras.layers.Dropout(sizes.dropout, name="embedding_dropout")(self.embedding(ids))
+        vectors = self.embedding(ids)
+        self.groups: dict[str, list[keras.layers.Layer]] = {"embeddings": [self.embedding]}
+        if sizes.positions:
+            self.places = PositionTable(sizes.positions, sizes.width, name="positions")
+            vectors = keras.layers.Add(name="placed")([vectors, self.places(segments)])
+            self.groups["embeddings"].append(self.places)
+        vectors = keras.layers.Dropout(sizes.dropout, name="embedding_dropout")(vectors)
         for block in self.blocks:
             vectors = block(vectors, segments)
-        self.model = keras.Model([ids, segments], self.norm(vectors), name="causal_lm")
-        self.groups: dict[str, list[keras.Layer]] = {"embeddings": [self.embedding]}
+        if sizes.tied:
+            last = self.norm = _norm(sizes, "final_norm", None)
+            self.output_table = self.embedding
+        else:
+            last = UntiedHead(sizes, name="head")
+            self.norm, self.output_table = last.norm, last.output_table
+        self.model = keras.Model([ids, segments], last(vectors), name="causal_lm")
         self.groups |= {block.name: [block] for block in self.blocks}
-        self.groups["head"] = [self.norm]
+        self.groups["head"] = [last]
 
     def logits(self, vectors: Any) -> tf.Tensor:
         """Returns float32 [..., vocabulary] of vectors that the model gave, [..., width]."""
-        return self.embedding(vectors, reverse=True)
+        return _capped(self.output_table(vectors, reverse=True), self.sizes.logit_cap)
 
     def read(self, ids: Any, positions: Any, past: Sequence[Past], hidden: Any) -> tuple[Any, Past]:
         """Reads tokens after others.
@@ -307,7 +350,9 @@ class CausalLM:
         later = tf.range(length)[None, :] > tf.range(length)[:, None]
         among = tf.where(later, _HIDDEN, 0.0)[None, None] + hidden[:, None, None, :]
         vectors = self.embedding(ids)
-        turn = angles(positions, self.sizes.size, base=self.sizes.base)
+        if self.sizes.positions:
+            vectors += self.places.at(positions)
+        turn = turned(self.sizes, positions)
         keys, values = [], []
         for index, block in enumerate(self.blocks):
             kept = [(part.keys[index], part.values[index], part.hidden[:, None, None, :]) for part in past]

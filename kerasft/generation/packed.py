@@ -38,10 +38,17 @@ class PackedLM(tf.Module):
         self.sizes = network.sizes
         self.embedding = _Table(network.embedding.table, bits, scaled=network.sizes.scaled)
         self.blocks = [_Block(block, bits) for block in network.blocks]
+        self.output_table = self.embedding
+        if not network.sizes.tied:
+            self.output_table = _Table(network.output_table.table, bits, scaled=False)
+        if network.sizes.positions:
+            self.places = _Table(network.places.table, bits, scaled=False)
         self.norm = network.norm
-        self.kept = [network.norm.scale.value]
-        for block in network.blocks:
-            self.kept += [block.attention_norm.scale.value, block.norm.scale.value]
+        norms = [
+            network.norm,
+            *(getattr(block, name) for block in network.blocks for name in block.norm_names),
+        ]
+        self.kept = [weight.value for norm in norms for weight in norm.weights]
 
     read = CausalLM.read
     nothing = CausalLM.nothing
@@ -52,6 +59,7 @@ class _Block(tf.Module):
     """The parts of a `CausalBlock` that its methods use."""
 
     read = CausalBlock.read
+    _feed = CausalBlock._feed
     _attend = CausalBlock._attend
     _split = CausalBlock._split
     compute_dtype = "float32"
@@ -59,9 +67,10 @@ class _Block(tf.Module):
     def __init__(self, block: CausalBlock, bits: Bits) -> None:
         super().__init__()
         self.sizes = block.sizes
-        self.attention_norm, self.norm = block.attention_norm, block.norm
+        for name in block.norm_names:
+            setattr(self, name, getattr(block, name))
         self.attention_dropout, self.dropout = block.attention_dropout, block.dropout
-        for name in ("query", "key", "value", "output_dense", "gate", "up", "down"):
+        for name in block.dense_names:
             setattr(self, name, _Dense(getattr(block, name), bits))
 
 
@@ -117,3 +126,7 @@ class _Table(_Packed):
             return self.product(inputs, transpose=True)
         vectors = tf.cast(tf.gather(tf.convert_to_tensor(self.values), inputs), tf.float32) * self.factor
         return vectors if self.scale is None else vectors * tf.gather(self.scale, inputs)[..., None]
+
+    def at(self, positions: Any) -> Any:
+        """What `PositionTable.at` returns."""
+        return self(tf.minimum(positions, self.values.shape[0] - 1))

@@ -25,10 +25,24 @@ SIZES: dict[str, Any] = {
 IDS = np.random.default_rng(0).integers(0, 30, (2, 7)).astype(np.int32)
 
 
-@pytest.fixture(scope="module")
-def lm() -> CausalLM:
+KINDS: dict[str, dict[str, Any]] = {
+    "llama": {},
+    "gpt2": {
+        "positions": 7,
+        "norm": "layer",
+        "dense_bias": True,
+        "gated": False,
+        "activation": "gelu",
+    },
+    "gemma": {"tied": False, "post_norm": True, "head_norm": True, "score_cap": 2.0, "logit_cap": 4.0},
+    "llama3": {"stretch": 2.0, "bands": (8.0, 1.0, 4.0, 16.0)},
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def lm(request: pytest.FixtureRequest) -> CausalLM:
     keras.utils.set_random_seed(0)
-    made = CausalLM(CausalSizes(**SIZES))
+    made = CausalLM(CausalSizes(**{**SIZES, **KINDS[request.param]}))
     for weight in made.model.weights:
         weight.assign(weight + np.random.default_rng(1).normal(0, 0.3, weight.shape))
     return made
@@ -68,6 +82,14 @@ def test_what_is_hidden_does_not_count(lm: CausalLM) -> None:
     np.testing.assert_allclose(lm.logits(vectors)[:, :4], whole(lm, IDS)[:, :4], atol=1e-5)
 
 
+def test_conversations_of_a_row_count_for_themselves(lm: CausalLM) -> None:
+    segments = np.array([[1, 1, 1, 2, 2, 2, 2]] * 2, np.int32)
+    together = lm.logits(lm.model([IDS, segments])).numpy()
+    np.testing.assert_allclose(together[:, :3], whole(lm, IDS[:, :3]), atol=1e-4)
+    np.testing.assert_allclose(together[:, 3:], whole(lm, IDS[:, 3:]), atol=1e-4)
+    assert np.abs(together[:, 3:] - whole(lm, IDS)[:, 3:]).max() > 0.1
+
+
 def test_only_distances_count_for_rotated_vectors() -> None:
     random = np.random.default_rng(2)
     query, key = random.normal(size=(2, 1, 1, 5, 8)).astype(np.float32)
@@ -88,7 +110,11 @@ def test_a_model_is_rebuilt_from_its_config(lm: CausalLM, tmp_path: Any) -> None
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
-    [({"kv_heads": 3}, "3 does not divide 4"), ({"size": 5}, "must be even for rotary positions")],
+    [
+        ({"kv_heads": 3}, "3 does not divide 4"),
+        ({"size": 5}, "must be even for rotary positions"),
+        ({"bands": [8.0, 1.0]}, "four numbers or none"),
+    ],
 )
 def test_sizes_that_do_not_fit_are_refused(changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):

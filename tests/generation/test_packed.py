@@ -20,6 +20,21 @@ SIZES: dict[str, Any] = {
     "size": 4,
     "hidden": 24,
 }
+LIKE_GPT2: dict[str, Any] = {
+    "positions": 8,
+    "norm": "layer",
+    "bias": True,
+    "dense_bias": True,
+    "gated": False,
+    "activation": "gelu",
+}
+LIKE_GEMMA2: dict[str, Any] = {
+    "tied": False,
+    "post_norm": True,
+    "head_norm": True,
+    "score_cap": 2.0,
+    "logit_cap": 4.0,
+}
 IDS = tf.constant([[5, 9, 2, 33, 7, 21]])
 
 
@@ -37,8 +52,8 @@ def logits(lm: Any) -> np.ndarray:
     return lm.logits(vectors).numpy()
 
 
-@pytest.mark.parametrize("changes", [{}, {"scaled": True, "bias": True}])
-@pytest.mark.parametrize(("bits", "near"), [("bfloat16", 0.04), ("int8", 0.03)])
+@pytest.mark.parametrize("changes", [{}, {"scaled": True, "bias": True}, LIKE_GPT2, LIKE_GEMMA2])
+@pytest.mark.parametrize(("bits", "near"), [("bfloat16", 0.04), ("int8", 0.04)])
 def test_logits_stay_near(bits: Any, near: float, changes: dict[str, Any]) -> None:
     lm = network(**changes)
     wanted, made = logits(lm), logits(PackedLM(lm, bits))

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasft.errors import ConfigError, PretrainedError
+from kerasft.errors import PretrainedError
+from kerasft.pretrained.converters import hub, hub_causal
+from kerasft.pretrained.converters.causal_folder import CausalFolder, byte_pairs, needed, read_json
 from kerasft.pretrained.converters.places import Place, fill
 from kerasft.pretrained.converters.report import LoadReport
 from kerasft.pretrained.readers.gguf import Gguf, read_gguf
 from kerasft.pretrained.safetensors import open_tensors
 
 if TYPE_CHECKING:
-    from kerasft.generation import ByteBpe, CausalLM, CausalSizes
+    from kerasft.generation import ByteBpe, CausalLM
 
 _CONTROL = 3  # llama.cpp's type of a token that no text is made of
 _SPLITS = {"smollm": "smollm", "gpt-2": "gpt2"}
@@ -42,42 +42,15 @@ _KERNELS = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CausalFolder:
-    """What a folder says of its model.
-
-    Attributes:
-        folder: The folder.
-        sizes: Those of the network.
-        context: Most tokens that it was trained with.
-        system: What its chat template has the system say where nobody does; nothing if it has none.
-    """
-
-    folder: Path
-    sizes: CausalSizes
-    context: int
-    system: str
+class LlamaFolder(CausalFolder):
+    """A GGUF file, or a Hugging Face Llama."""
 
     def tokenizer(self) -> ByteBpe:
-        """Returns the tokenizer.
-
-        Raises:
-            PretrainedError: It is of a sort that is not known.
-        """
-        from kerasft.generation import ByteBpe
-
         found = _gguf(self.folder)
-        record = _gguf_tokens(self.folder, found) if found is not None else _hub_tokens(self.folder)
-        try:
-            return ByteBpe(**record)
-        except ConfigError as error:
-            raise PretrainedError(f"the tokenizer of {self.folder} cannot be used: {error}") from error
+        record = _gguf_tokens(self.folder, found) if found is not None else hub_tokens(self.folder)
+        return byte_pairs(self.folder, record)
 
     def load_weights(self, network: CausalLM) -> LoadReport:
-        """Copies the weights into a network of these sizes.
-
-        Raises:
-            PretrainedError: Tensors are missing or have other shapes.
-        """
         found = _gguf(self.folder)
         if found is not None:
             return fill(_places(network, gguf=True), found.tensors, source=self.folder)
@@ -90,14 +63,15 @@ def matches(folder: Path) -> bool:
     if any(folder.glob("*.gguf")):
         return True
     path = folder / "config.json"
-    return path.is_file() and _json(path).get("model_type") == "llama"
+    return path.is_file() and read_json(path).get("model_type") == "llama"
 
 
 def open_causal(folder: Path) -> CausalFolder:
     """Reads what a folder says of its model.
 
     Args:
-        folder: One with a single .gguf file, or with `config.json`, `tokenizer.json` and safetensors.
+        folder: One with a single .gguf file, a Hugging Face Llama with `config.json`, `tokenizer.json` and
+            safetensors, or a KerasHub preset (see `kerasft.pretrained.converters.hub_causal`).
 
     Raises:
         PretrainedError: It holds no such model, or a variant that is not covered.
@@ -111,10 +85,12 @@ def open_causal(folder: Path) -> CausalFolder:
     if file is not None:
         return _from_gguf(folder, file)
     if matches(folder):
-        return _from_hub(folder, _json(folder / "config.json"))
+        return _from_hub(folder, read_json(folder / "config.json"))
+    if hub.matches(folder):
+        return hub_causal.open_preset(folder)
     raise PretrainedError(
-        f"{folder} holds no causal language model that can be converted: it needs one .gguf file, or a "
-        'config.json of the model_type "llama" with safetensors'
+        f"{folder} holds no causal language model that can be converted: it needs one .gguf file, or the "
+        'config.json of a KerasHub preset or of the model_type "llama" with safetensors'
     )
 
 
@@ -136,7 +112,7 @@ def _from_gguf(folder: Path, file: Gguf) -> CausalFolder:
         )
     if "output.weight" in file.tensors:
         raise PretrainedError(f"{folder} has an output table of its own; only tied ones are converted")
-    with _needed(folder):
+    with needed(folder):
         width, heads = settings["llama.embedding_length"], settings["llama.attention.head_count"]
         sizes = CausalSizes(
             vocabulary=file.tensors["token_embd.weight"].shape[0],
@@ -150,7 +126,7 @@ def _from_gguf(folder: Path, file: Gguf) -> CausalFolder:
             epsilon=settings["llama.attention.layer_norm_rms_epsilon"],
         )
         context = settings["llama.context_length"]
-    return CausalFolder(
+    return LlamaFolder(
         folder=folder,
         sizes=sizes,
         context=context,
@@ -166,7 +142,7 @@ def _from_hub(folder: Path, config: Mapping[str, Any]) -> CausalFolder:
     scaling = config.get("rope_scaling")
     if scaling:
         raise PretrainedError(f"{folder} scales its rotary positions ({scaling}), which is not covered")
-    with _needed(folder):
+    with needed(folder):
         heads, width = config["num_attention_heads"], config["hidden_size"]
         sizes = CausalSizes(
             vocabulary=config["vocab_size"],
@@ -182,8 +158,8 @@ def _from_hub(folder: Path, config: Mapping[str, Any]) -> CausalFolder:
         )
         context = config["max_position_embeddings"]
     path = folder / "tokenizer_config.json"
-    template = _json(path).get("chat_template", "") if path.is_file() else ""
-    return CausalFolder(folder=folder, sizes=sizes, context=context, system=_system(template))
+    template = read_json(path).get("chat_template", "") if path.is_file() else ""
+    return LlamaFolder(folder=folder, sizes=sizes, context=context, system=_system(template))
 
 
 def _system(template: Any) -> str:
@@ -199,7 +175,7 @@ def _gguf_tokens(folder: Path, file: Gguf) -> dict[str, Any]:
             f'the tokenizer of {folder} is "{kind}" with the split "{split}"; "gpt2" with '
             f"{' or '.join(_SPLITS)} is known"
         )
-    with _needed(folder):
+    with needed(folder):
         types = settings["tokenizer.ggml.token_type"]
         return {
             "tokens": settings["tokenizer.ggml.tokens"],
@@ -209,12 +185,17 @@ def _gguf_tokens(folder: Path, file: Gguf) -> dict[str, Any]:
         }
 
 
-def _hub_tokens(folder: Path) -> dict[str, Any]:
+def hub_tokens(folder: Path) -> dict[str, Any]:
+    """Returns the arguments of `ByteBpe` that a `tokenizer.json` of Hugging Face stands for.
+
+    Raises:
+        PretrainedError: There is none, or it is of a sort that is not known.
+    """
     path = folder / "tokenizer.json"
     if not path.is_file():
         raise PretrainedError(f"{folder} has no tokenizer.json, which the tokenizer is read from")
-    record = _json(path)
-    with _needed(folder):
+    record = read_json(path)
+    with needed(folder):
         model = record["model"]
         cuts = record["pre_tokenizer"] or {}
         steps = cuts["pretokenizers"] if cuts.get("type") == "Sequence" else [cuts]
@@ -275,25 +256,3 @@ def _places(network: CausalLM, *, gguf: bool) -> list[Place]:
                     )
                 )
     return places
-
-
-@contextlib.contextmanager
-def _needed(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise PretrainedError(
-            f"the model in {folder} does not say what is needed ({error}); download it again"
-        ) from error
-    except ConfigError as error:
-        raise PretrainedError(f"the model in {folder} cannot be built: {error}") from error
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise PretrainedError(f"{path} cannot be read ({error}); download it again") from error
-    if not isinstance(record, dict):
-        raise PretrainedError(f"{path} holds no JSON object; download it again")
-    return record

@@ -38,7 +38,7 @@ def architecture(folder: Path) -> dict[str, Any]:
     """
     import keras
 
-    backbone = _from_preset(folder, load_weights=False)
+    backbone = read_backbone(folder, load_weights=False)
     serialized = keras.saving.serialize_keras_object(backbone)
     record = {key: serialized[key] for key in ("module", "class_name", "registered_name", "config")}
     record["config"] = {key: value for key, value in record["config"].items() if key not in ("dtype", "name")}
@@ -95,7 +95,7 @@ def load_weights(backbone: Any, folder: Path) -> LoadReport:
             "third decimal (approximate GELU)",
             stacklevel=2,
         )
-    source = _from_preset(folder, load_weights=True)
+    source = read_backbone(folder, load_weights=True)
     wrong = [
         f"{ours.path} needs {tuple(ours.shape)}, the file has {tuple(theirs.shape)}"
         for ours, theirs in zip(backbone.weights, source.weights, strict=False)
@@ -166,7 +166,16 @@ def _word_piece(folder: Path) -> Any:
     return found
 
 
-def _from_preset(folder: Path, *, load_weights: bool) -> Any:
+def read_backbone(folder: Path, *, load_weights: bool) -> Any:
+    """Returns the KerasHub backbone of a folder.
+
+    Args:
+        folder: A KerasHub preset, or a Hugging Face model of a type that KerasHub converts.
+        load_weights: Whether its weights are loaded too.
+
+    Raises:
+        PretrainedError: KerasHub cannot read the folder.
+    """
     import keras_hub
 
     return _call(

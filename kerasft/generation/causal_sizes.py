@@ -1,0 +1,83 @@
+"""What a causal language model is, weights apart."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from kerasft.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CausalSizes:
+    """What a causal language model is, weights apart; by default one of the Llama family.
+
+    Attributes:
+        vocabulary: Number of tokens.
+        width: Length of a token vector.
+        layers: Number of blocks.
+        heads: Heads that ask.
+        kv_heads: Heads that answer, each to `heads / kv_heads` of those.
+        size: Length of a vector of a head, even where positions are rotary.
+        hidden: Width of the feed-forward layers.
+        base: Largest wavelength of the rotary positions, over 2 pi.
+        stretch: What rotary positions are divided by.
+        bands: How Llama 3.1 slows the long wavelengths among them: the factor, the bounds of the wavelengths
+            between which it sets in, as parts of a context, and the tokens of that context; () does not.
+        positions: Number of positions that have a vector, as in GPT-2; 0: positions are rotary.
+        epsilon: Added to the mean square, or the variance, in normalisation.
+        dropout: Dropout rate behind each part of a block.
+        bias: Whether queries, keys and values have a bias.
+        dense_bias: Whether the other dense layers of a block have one.
+        scaled: Whether token vectors are multiplied by the root of their length.
+        norm: Normalisation by the mean square, or by mean and variance with a bias.
+        post_norm: Whether what a part of a block adds is normalised too, as in Gemma 2.
+        head_norm: Whether queries and keys are normalised head by head, as in Qwen 3.
+        activation: Of the feed-forward layers; gelu is its approximation by tanh.
+        gated: Whether these have a gate.
+        tied: Whether the table of token vectors makes the logits too.
+        score_cap: Attention scores are bent to stay below it; 0: they are not.
+        logit_cap: The same of logits.
+
+    Raises:
+        ConfigError: The numbers do not fit together.
+
+    Example:
+        >>> CausalSizes(vocabulary=10, width=8, layers=1, heads=2, kv_heads=1, size=4, hidden=16).base
+        10000.0
+    """
+
+    vocabulary: int
+    width: int
+    layers: int
+    heads: int
+    kv_heads: int
+    size: int
+    hidden: int
+    base: float = 10000.0
+    stretch: float = 1.0
+    bands: tuple[float, ...] = ()
+    positions: int = 0
+    epsilon: float = 1e-5
+    dropout: float = 0.0
+    bias: bool = False
+    dense_bias: bool = False
+    scaled: bool = False
+    norm: Literal["rms", "layer"] = "rms"
+    post_norm: bool = False
+    head_norm: bool = False
+    activation: Literal["silu", "gelu"] = "silu"
+    gated: bool = True
+    tied: bool = True
+    score_cap: float = 0.0
+    logit_cap: float = 0.0
+
+    def __post_init__(self) -> None:
+        # JSON knows no tuples.
+        object.__setattr__(self, "bands", tuple(self.bands))
+        if self.heads % self.kv_heads:
+            raise ConfigError(f"kv_heads must divide heads, and {self.kv_heads} does not divide {self.heads}")
+        if self.size % 2 and not self.positions:
+            raise ConfigError(f"the size of a head must be even for rotary positions, and it is {self.size}")
+        if len(self.bands) not in (0, 4):
+            raise ConfigError(f"bands are four numbers or none, and they are {self.bands}")

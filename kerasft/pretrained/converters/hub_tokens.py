@@ -1,0 +1,82 @@
+"""The vocabularies of KerasHub presets, read as data.
+
+Text is cut into words as each model was trained; KerasHub itself cuts all of them by the rule of Llama 3,
+which for GPT-2 differs in runs of new lines and for Qwen in numbers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from kerasft.errors import PretrainedError
+from kerasft.pretrained.converters.causal_folder import needed, read_json
+
+_SPLITS = {
+    "GPT2Tokenizer": "gpt2",
+    "Llama3Tokenizer": "llama3",
+    "QwenTokenizer": "qwen",
+    "Qwen3Tokenizer": "qwen",
+}
+
+
+def preset_tokens(folder: Path, *, size: int) -> dict[str, Any]:
+    """Returns the arguments of `ByteBpe` that a preset stands for.
+
+    Pieces that neither a byte nor a merge makes are special; ids of the network that no piece has are too.
+
+    Args:
+        folder: The preset.
+        size: Number of tokens of the network.
+
+    Raises:
+        PretrainedError: It has no tokenizer, or one that is not known.
+    """
+    from kerasft.generation import byte_alphabet
+
+    record = _config(folder)
+    kind = record.get("class_name")
+    if kind not in _SPLITS:
+        raise PretrainedError(
+            f"the tokenizer of {folder} is a {kind}; of KerasHub's {', '.join(_SPLITS)} are known"
+        )
+    vocabulary = read_json(_asset(folder, "vocabulary.json"))
+    merges = _lines(_asset(folder, "merges.txt"))
+    with needed(folder):
+        pieces = {number: piece for piece, number in vocabulary.items()}
+        if max(pieces) >= size:
+            raise PretrainedError(
+                f"the tokenizer of {folder} has {max(pieces) + 1} tokens and the network {size}; save both "
+                "of one model"
+            )
+        made = {*byte_alphabet(), *(pair.replace(" ", "") for pair in merges)}
+    tokens = [pieces.get(number, f"<unused {number}>") for number in range(size)]
+    special = [number for number, token in enumerate(tokens) if token not in made]
+    return {"tokens": tokens, "merges": merges, "split": _SPLITS[kind], "special": special}
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise PretrainedError(
+            f"{folder} has no tokenizer.json; save the tokenizer beside the backbone "
+            "(tokenizer.save_to_preset)"
+        )
+    return read_json(path)
+
+
+def _asset(folder: Path, name: str) -> Path:
+    # Presets of before KerasHub 0.16 keep them another way.
+    places = [folder / "assets" / "tokenizer" / name, folder / name]
+    for path in places:
+        if path.is_file():
+            return path
+    raise PretrainedError(f"{folder} has no {places[0].relative_to(folder)}; download it again")
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, ValueError) as error:
+        raise PretrainedError(f"{path} cannot be read ({error}); download it again") from error
+    return [line.rstrip("\r") for line in lines if line.strip() and not line.startswith("#version:")]

@@ -1,0 +1,90 @@
+"""KerasHub presets small enough for tests, with random weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from kerasft.generation import byte_alphabet
+
+MERGES = ["t h", "th e", "Ġ the", "1 2", "Ċ Ċ"]
+PIECES = [*byte_alphabet(), *(pair.replace(" ", "") for pair in MERGES)]
+SPECIAL = {
+    "GPT2": ["<|endoftext|>"],
+    "Llama3": [
+        "<|begin_of_text|>",
+        "<|end_of_text|>",
+        "<|start_header_id|>",
+        "<|end_header_id|>",
+        "<|eot_id|>",
+    ],
+    "Qwen": ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+}
+GROUPED = {"num_query_heads": 4, "num_key_value_heads": 2}
+GEMMA = {"num_query_heads": 4, "num_key_value_heads": 1, "head_dim": 6, "intermediate_dim": 40}
+BACKBONES: dict[str, tuple[str, dict[str, Any]]] = {
+    "gpt2": ("GPT2", {"num_heads": 4, "max_sequence_length": 96}),
+    "llama": ("Llama", GROUPED),
+    "llama3.1": (
+        "Llama3",
+        {
+            **GROUPED,
+            "rope_max_wavelength": 500000,
+            "rope_frequency_adjustment_factor": 8.0,
+            "rope_low_freq_factor": 1.0,
+            "rope_high_freq_factor": 4.0,
+            "rope_pretraining_sequence_length": 16,
+        },
+    ),
+    "mistral": ("Mistral", {**GROUPED, "head_dim": 10, "rope_scaling_factor": 2.0}),
+    "qwen": ("Qwen", GROUPED),
+    "qwen-untied": ("Qwen", {**GROUPED, "tie_word_embeddings": False}),
+    "qwen3": ("Qwen3", {**GROUPED, "head_dim": 8}),
+    "gemma": ("Gemma", GEMMA),
+    "gemma2": (
+        "Gemma",
+        {
+            **GEMMA,
+            "use_post_ffw_norm": True,
+            "use_post_attention_norm": True,
+            "attention_logit_soft_cap": 3.0,
+            "final_logit_soft_cap": 4.0,
+            "use_sliding_window_attention": True,
+            "sliding_window_size": 64,
+        },
+    ),
+}
+
+
+def backbone(name: str, *, vocabulary: int = 50, **changes: Any) -> Any:
+    """Returns a KerasHub backbone whose weights are large enough for every term to matter."""
+    keras_hub = pytest.importorskip("keras_hub")
+    family, options = BACKBONES[name]
+    sizes = {"vocabulary_size": vocabulary, "num_layers": 2, "hidden_dim": 24, "intermediate_dim": 40}
+    made = getattr(keras_hub.models, f"{family}Backbone")(**{**sizes, **options, **changes})
+    random = np.random.default_rng(3)
+    for weight in made.weights:
+        weight.assign(weight + random.normal(0, 0.3, weight.shape))
+    return made
+
+
+def logits(made: Any, ids: np.ndarray) -> np.ndarray:
+    """Returns what KerasHub computes."""
+    vectors = made({"token_ids": ids, "padding_mask": np.ones_like(ids)})
+    return np.asarray(keras.ops.convert_to_numpy(made.token_embedding(vectors, reverse=True)))
+
+
+def write_byte_pairs(folder: Path, name: str, family: str) -> list[str]:
+    """Writes a preset with the tokenizer of a family, and returns its tokens."""
+    keras_hub = pytest.importorskip("keras_hub")
+    tokens = [*PIECES, *SPECIAL[family]]
+    # Some rows of the table have no token, as in most released models.
+    backbone(name, vocabulary=len(tokens) + 3).save_to_preset(folder)
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    tokenizer = getattr(keras_hub.tokenizers, f"{family}Tokenizer")
+    tokenizer(vocabulary=vocabulary, merges=MERGES).save_to_preset(folder)
+    return tokens

@@ -1,0 +1,162 @@
+"""Causal language models of KerasHub against KerasHub itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kerasft.errors import PretrainedError
+from kerasft.generation import CausalLM
+
+keras_hub = pytest.importorskip("keras_hub")
+pytest.importorskip("tensorflow_text")
+
+from kerasft.pretrained.converters import causal  # noqa: E402
+
+from . import hub_presets  # noqa: E402
+
+IDS = np.random.default_rng(0).integers(0, 50, (2, 23)).astype(np.int32)
+
+
+def read(folder: Path) -> tuple[Any, CausalLM]:
+    found = causal.open_causal(folder)
+    network = CausalLM(found.sizes)
+    report = found.load_weights(network)
+    assert not report.ignored
+    assert len(report.loaded) == len(network.model.weights)
+    return found, network
+
+
+@pytest.mark.parametrize("name", hub_presets.BACKBONES)
+def test_logits_are_those_of_kerashub(tmp_path: Path, name: str) -> None:
+    theirs = hub_presets.backbone(name)
+    theirs.save_to_preset(tmp_path)
+    _, network = read(tmp_path)
+    wanted = hub_presets.logits(theirs, IDS)
+    assert np.abs(wanted).max() > 1.0
+    made = network.logits(network.model([IDS, np.ones_like(IDS)]))
+    np.testing.assert_allclose(made, wanted, rtol=1e-4, atol=1e-4)
+    # Read in two parts, as a reply is.
+    first, past = network.read(tf.constant(IDS[:, :20]), tf.range(20)[None], (), tf.zeros([2, 20]))
+    second, _ = network.read(tf.constant(IDS[:, 20:]), tf.range(20, 23)[None], (past,), tf.zeros([2, 3]))
+    made = network.logits(tf.concat([first, second], axis=1))
+    np.testing.assert_allclose(made, wanted, rtol=1e-4, atol=1e-4)
+
+
+def greedy(network: CausalLM, ids: np.ndarray, length: int) -> np.ndarray:
+    """Continues token by token with a kept past."""
+    past: list[Any] = []
+    given, at = ids, 0
+    while True:
+        places = tf.range(at, at + given.shape[1])[None]
+        vectors, kept = network.read(tf.constant(given), places, tuple(past), tf.zeros(given.shape))
+        past.append(kept)
+        at += given.shape[1]
+        if at == length:
+            return ids
+        given = np.argmax(network.logits(vectors)[:, -1:], axis=-1).astype(np.int32)
+        ids = np.concatenate([ids, given], axis=1)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama3.1", "mistral", "qwen3", "gemma2"])
+def test_greedy_texts_are_those_of_kerashub(tmp_path: Path, name: str) -> None:
+    theirs = hub_presets.backbone(name)
+    theirs.save_to_preset(tmp_path)
+    _, network = read(tmp_path)
+    family = hub_presets.BACKBONES[name][0]
+    writer = getattr(keras_hub.models, f"{family}CausalLM")(backbone=theirs, preprocessor=None)
+    writer.compile(sampler="greedy", run_eagerly=True)
+    ids, mask = np.zeros((2, 2, 14), np.int32)
+    ids[:, :4], mask[:, :4] = IDS[:, :4], 1
+    made = writer.generate({"token_ids": ids, "padding_mask": mask}, stop_token_ids=None)
+    np.testing.assert_array_equal(greedy(network, IDS[:, :4], 14), made["token_ids"])
+
+
+def test_how_much_can_be_read(tmp_path: Path) -> None:
+    contexts = {}
+    for name in ("gpt2", "llama", "mistral", "qwen", "gemma2"):
+        hub_presets.backbone(name).save_to_preset(tmp_path / name)
+        contexts[name] = causal.open_causal(tmp_path / name).context
+    assert contexts == {"gpt2": 96, "llama": None, "mistral": 512, "qwen": None, "gemma2": 64}
+
+
+@pytest.mark.parametrize(("name", "family"), [("gpt2", "GPT2"), ("llama3.1", "Llama3"), ("qwen", "Qwen")])
+def test_tokens_are_those_of_kerashub(tmp_path: Path, name: str, family: str) -> None:
+    tokens = hub_presets.write_byte_pairs(tmp_path, name, family)
+    bpe = causal.open_causal(tmp_path).tokenizer()
+    text = "the theft, it's the é 漢"
+    theirs = keras_hub.tokenizers.Tokenizer.from_preset(str(tmp_path))
+    ids = bpe.encode(tf.constant([text])).to_list()[0]
+    assert ids == np.asarray(theirs(text)).tolist()
+    assert bpe.decode(tf.ragged.constant([ids], tf.int32)).numpy()[0].decode() == text
+    # The rows of the network that have no token are special too.
+    assert bpe.size == len(tokens) + 3
+    assert [*bpe.special][:-3] == hub_presets.SPECIAL[family]
+
+
+def change(folder: Path, file: str, **changes: Any) -> None:
+    record = json.loads((folder / file).read_text())
+    record["config"] |= changes.pop("config", {})
+    (folder / file).write_text(json.dumps(record | changes))
+
+
+def foreign(folder: Path) -> None:
+    change(folder, "config.json", module="os", registered_name="mine>GPT2Backbone")
+
+
+def nested(folder: Path) -> None:
+    inner = {"module": "builtins", "class_name": "function", "config": "x", "registered_name": "function"}
+    change(folder, "config.json", config={"dropout": [inner]})
+
+
+def other_tokenizer(folder: Path) -> None:
+    change(folder, "tokenizer.json", class_name="BloomTokenizer")
+
+
+def more_tokens(folder: Path) -> None:
+    path = folder / "assets" / "tokenizer" / "vocabulary.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"more": 900}))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (foreign, "holds a GPT2Backbone of os: .* would run code of the preset"),
+        (nested, "holds a function of builtins: only dtype policies"),
+        (other_tokenizer, "is a BloomTokenizer; of KerasHub's GPT2Tokenizer, .* are known"),
+        (more_tokens, "has 901 tokens and the network 265"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "no tokenizer.json; save the tokenizer beside"),
+        (lambda folder: (folder / "assets/tokenizer/merges.txt").unlink(), "has no assets/tokenizer/merges"),
+        (
+            lambda folder: change(folder, "config.json", config={"num_heads": None}),
+            "does not say what is needed",
+        ),
+    ],
+)
+def test_what_is_not_covered_is_refused(tmp_path: Path, spoil: Any, sentence: str) -> None:
+    hub_presets.write_byte_pairs(tmp_path, "gpt2", "GPT2")
+    spoil(tmp_path)
+    with pytest.raises(PretrainedError, match=sentence):
+        causal.open_causal(tmp_path).tokenizer()
+
+
+def test_other_backbones_are_refused_by_name(tmp_path: Path) -> None:
+    keras_hub.models.BertBackbone(
+        vocabulary_size=9, num_layers=1, num_heads=1, hidden_dim=4, intermediate_dim=4, max_sequence_length=4
+    ).save_to_preset(tmp_path)
+    with pytest.raises(PretrainedError, match=r"holds a BertBackbone, which is not converted; .* Llama3Back"):
+        causal.open_causal(tmp_path)
+
+
+def test_an_option_that_kerashub_does_not_obey_is_refused(tmp_path: Path) -> None:
+    hub_presets.backbone("llama", rope_position_scaling_factor=4.0).save_to_preset(tmp_path)
+    with pytest.raises(PretrainedError, match=r"rope_position_scaling_factor=4.0, which KerasHub does not"):
+        causal.open_causal(tmp_path)
+    hub_presets.backbone("gemma", query_head_dim_normalize=False).save_to_preset(tmp_path / "gemma")
+    with pytest.raises(PretrainedError, match="query_head_dim_normalize=False"):
+        causal.open_causal(tmp_path / "gemma")
