@@ -8,11 +8,12 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import re
 import threading
 from ctypes import POINTER, c_char_p, c_int, c_int64, c_size_t, c_void_p
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -103,6 +104,12 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "TF_StringGetDataPointer": (c_void_p, (c_void_p,)),
 }
 
+# What takes less time than to let go of Python's lock, which other threads may want.
+_SHORT = re.compile("TF_(NewStatus|DeleteStatus|GetCode|Message|NumDims|Dim|String.*|.*Tensor.*)")
+_SHORT_COPY = 2**16
+_copy = ctypes.PyDLL(None).memmove
+_copy.restype, _copy.argtypes = None, (c_void_p, c_void_p, c_size_t)
+
 
 def folder_variable(package: str) -> str:
     """Returns the environment variable of a folder to take the libraries of a package from."""
@@ -124,13 +131,15 @@ class Library:
     def __init__(self, path: Path) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         self.path = path
-        self._handle = ctypes.CDLL(str(path))
+        unlocked, locked = ctypes.CDLL(str(path)), ctypes.PyDLL(str(path))
         for name, (result, arguments) in _PROTOTYPES.items():
-            function = getattr(self._handle, name)
+            function = getattr(locked if _SHORT.fullmatch(name) else unlocked, name)
             function.restype, function.argtypes = result, arguments
+            setattr(self, name, function)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._handle, name)
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
 
 
 @cache
@@ -190,6 +199,10 @@ def take_buffer(pointer: Any) -> bytes:
     return content
 
 
+def _move(target: int, source: int, length: int) -> None:
+    (_copy if length <= _SHORT_COPY else ctypes.memmove)(target, source, length)
+
+
 _alive: dict[int, ctypes.Array[Any]] = {}
 
 
@@ -214,7 +227,7 @@ def new_tensor(array: np.ndarray[Any, Any]) -> int:
     if number != STRING:
         array = array if array.flags.c_contiguous else array.copy()
         tensor: int = lib.TF_AllocateTensor(number, dims, array.ndim, array.nbytes)
-        ctypes.memmove(lib.TF_TensorData(tensor), array.ctypes.data, array.nbytes)
+        _move(lib.TF_TensorData(tensor), array.ctypes.data, array.nbytes)
         return tensor
     length = array.size * _STRING_SIZE
     block = ctypes.create_string_buffer(length + _ALIGNMENT)  # All zeros: each slot is a valid empty string.
@@ -244,7 +257,7 @@ def take_tensor(tensor: int) -> np.ndarray[Any, Any]:
                 slot = data + i * _STRING_SIZE
                 flat[i] = ctypes.string_at(lib.TF_StringGetDataPointer(slot), lib.TF_StringGetSize(slot))
         elif array.nbytes:
-            ctypes.memmove(array.ctypes.data, data, array.nbytes)
+            _move(array.ctypes.data, data, array.nbytes)
         return array
     finally:
         lib.TF_DeleteTensor(tensor)
