@@ -14,6 +14,7 @@ from kerasft.generation.packed import PackedLM
 from kerasft.generation.rotary import angles, rotate
 from kerasft.generation.sampling import draw, sample
 from kerasft.generation.search import Found, beam_search
+from kerasft.generation.sentence_pieces import SentencePieces
 from kerasft.generation.subwords import END, PAD, START, UNKNOWN, Subwords
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Linear",
     "PackedLM",
     "Past",
+    "SentencePieces",
     "Subwords",
     "TiedEmbedding",
     "angles",

@@ -1,69 +1,65 @@
-"""The tokens of pretrained chat models that write turns as ChatML."""
+"""The tokens of pretrained models."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-from kerasft.errors import PretrainedError
-from kerasft.generation import ByteBpe
-from kerasft_dialogue.conversations import ROLES
-from kerasft_dialogue.template import Template
+from kerasft.generation import ByteBpe, SentencePieces
+from kerasft_dialogue.marks import choose_marks, write_marks
 
-_FILE = "tokens.json"
-_START, _END = "<|im_start|>", "<|im_end|>"
+_FILES: dict[str, type[ByteBpe] | type[SentencePieces]] = {
+    "tokens.json": ByteBpe,
+    "pieces.json": SentencePieces,
+}
 
 
 class ChatCodec:
-    """Bytes in pairs; a turn is `<|im_start|>ROLE`, a new line, its text, `<|im_end|>` and a new line.
+    """The vocabulary of a pretrained model, and how it writes turns.
 
     Args:
-        bpe: The tokenizer.
+        units: The vocabulary.
+        template: Name of the template, or auto.
 
     Raises:
-        PretrainedError: It has no such tokens.
+        PretrainedError: The vocabulary has no such tokens.
 
     Attributes:
         size: Number of tokens.
         template: The tokens around texts.
-        bpe: The tokenizer.
+        units: The vocabulary.
     """
 
-    def __init__(self, bpe: ByteBpe) -> None:
-        self.bpe = bpe
-        self.size = bpe.size
-        marks = [bpe.special.get(mark) for mark in (_START, _END)]
-        if None in marks:
-            raise PretrainedError(
-                f"the tokenizer has no {_START} and {_END}, so it is unknown how the model writes turns: "
-                "take a chat model that writes ChatML"
-            )
-        start, end = (int(mark) for mark in marks if mark is not None)
-        *before, after = bpe.encode(tf.constant([*(f"{role}\n" for role in ROLES), "\n"])).to_list()
-        self.template = Template(
-            before={role: (start, *tokens) for role, tokens in zip(ROLES, before, strict=True)},
-            after=(end, *after),
-            banned=tuple(number for number in bpe.special.values() if number != end),
-        )
+    def __init__(self, units: ByteBpe | SentencePieces, *, template: str = "auto") -> None:
+        self.units = units
+        self.size = units.size
+
+        def encode(texts: Sequence[str]) -> list[list[int]]:
+            return units.encode(tf.constant(list(texts), tf.string)).to_list()
+
+        self.template = write_marks(choose_marks(template, units.special), units.special, encode)
 
     def encode(self, text: Any) -> tf.RaggedTensor:
-        return self.bpe.encode(text)
+        return self.units.encode(text)
 
     def decode(self, tokens: tf.RaggedTensor) -> tf.Tensor:
-        return self.bpe.decode(tokens)
+        return self.units.decode(tokens)
 
     def save(self, folder: Path) -> None:
         """Writes what `load` reads."""
-        self.bpe.save(folder / _FILE)
+        name = next(name for name, kind in _FILES.items() if isinstance(self.units, kind))
+        self.units.save(folder / name)
 
     @classmethod
-    def load(cls, folder: Path) -> ChatCodec:
+    def load(cls, folder: Path, *, template: str = "auto") -> ChatCodec:
         """Reads what `save` wrote."""
-        return cls(ByteBpe.load(folder / _FILE))
+        name = next((name for name in _FILES if (folder / name).is_file()), next(iter(_FILES)))
+        return cls(_FILES[name].load(folder / name), template=template)
 
     @property
     def resources(self) -> list[Any]:
         """What an export must track."""
-        return [self.bpe]
+        return [self.units]

@@ -131,8 +131,14 @@ class DialogueConfig(TaskConfig):
     model: str = pydantic.Field(
         default="scratch",
         min_length=1,
-        description="scratch; or a pretrained chat model: smollm2, a folder with a GGUF file or a Hugging "
-        "Face Llama, hf://org/model.",
+        description="scratch; or a pretrained model: smollm2, a KerasHub preset of GPT-2, Llama, Mistral, "
+        "Qwen or Gemma (its name, kaggle://..., hf://org/model or a folder), a folder with a GGUF file or a "
+        "Hugging Face Llama.",
+    )
+    template: Literal["auto", "chatml", "llama3", "gemma", "plain"] = pydantic.Field(
+        default="auto",
+        description="How a pretrained model writes turns; auto: by the tokens that it has, plain where it "
+        "knows no turns, as GPT-2.",
     )
     lora: int = pydantic.Field(
         default=8,
@@ -191,6 +197,14 @@ class DialogueConfig(TaskConfig):
     def _defaults_of_model(cls, values: Any) -> Any:
         chosen = values.get("model", "scratch") if isinstance(values, dict) else "scratch"
         return with_defaults(values, _FROM_SCRATCH if chosen == "scratch" else _PRETRAINED)
+
+    @pydantic.model_validator(mode="after")
+    def _check_template(self) -> DialogueConfig:
+        if self.template != "auto" and not self.pretrained:
+            raise ValueError(
+                f"template={self.template} is for pretrained models; from scratch each role has a token"
+            )
+        return self
 
     @pydantic.model_validator(mode="after")
     def _check_room(self) -> DialogueConfig:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _BATCH = 16
 _RANKS = (1, 2, 5)
+_PAD = -1  # behind a reply
 
 
 class Exchange(NamedTuple):
@@ -68,7 +69,7 @@ def last_exchanges(examples: Examples, *, most: int | None) -> list[Exchange]:
             continue
         gaps = np.flatnonzero(np.diff(learned) > 1)
         start = learned[gaps[-1] + 1] if len(gaps) else learned[0]
-        found.append(Exchange(tokens[: start + 1], targets[start : learned[-1] + 1]))
+        found.append(Exchange(tokens[: start + 1], targets[start : learned[-1] + 1] - 1))
     return found
 
 
@@ -121,7 +122,7 @@ def score_replies(task: Dialogue, before: np.ndarray, replies: list[np.ndarray])
         replies: int32 [any] each.
     """
     ragged = tf.ragged.constant([reply.tolist() for reply in replies], dtype=tf.int32)
-    return _scorer(task)(tf.constant(before), ragged.to_tensor(NOTHING)).numpy()
+    return _scorer(task)(tf.constant(before), ragged.to_tensor(_PAD)).numpy()
 
 
 def _scorer(task: Dialogue) -> Any:
@@ -133,8 +134,9 @@ def _scorer(task: Dialogue) -> Any:
         # The last token is read with each reply: what it says decides about the first.
         _, past = network.read(before[None, :-1], places[:, :-1], (), tf.zeros([1, length - 1]))
         past = Past(*tf.nest.map_structure(lambda part: tf.repeat(part, count, axis=0), tuple(past)))
+        counts = tf.cast(replies != _PAD, tf.float32)
+        replies = tf.maximum(replies, 0)
         given = tf.concat([tf.fill([count, 1], before[-1]), replies[:, :-1]], axis=1)
-        counts = tf.cast(replies != NOTHING, tf.float32)
         onward = length - 1 + tf.range(tf.shape(given)[1])[None]
         vectors, _ = network.read(given, onward, (past,), hide(tf.ones_like(given, tf.bool)))
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(replies, network.logits(vectors))

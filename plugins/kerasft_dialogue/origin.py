@@ -9,7 +9,8 @@ from pathlib import Path
 from kerasft import pretrained
 from kerasft.errors import ConfigError
 from kerasft.generation import CausalSizes
-from kerasft.pretrained.converters.causal import CausalFolder, open_causal
+from kerasft.pretrained.converters.causal import open_causal
+from kerasft.pretrained.converters.causal_folder import CausalFolder
 
 _FILE = "origin.json"
 _NAMES = ("smollm2",)
@@ -22,11 +23,13 @@ class Origin:
     Attributes:
         name: What the config calls it.
         sizes: Those of its network.
+        context: Most tokens that it can read at once, or was trained with; None: nobody knows.
         system: What its chat template has the system say where nobody does.
     """
 
     name: str
     sizes: CausalSizes
+    context: int | None
     system: str
 
     @classmethod
@@ -37,7 +40,15 @@ class Origin:
             PretrainedError: it cannot be had, or is of a sort that is not known.
         """
         found = _open(name)
-        return cls(name=name, sizes=found.sizes, system=found.system)
+        return cls(name=name, sizes=found.sizes, context=found.context, system=found.system)
+
+    def check_context(self, context: int) -> None:
+        """Raises a `ConfigError` if it cannot read so many tokens."""
+        if self.context is not None and context > self.context:
+            raise ConfigError(
+                f"context={context} is more than the {self.context} tokens that {self.name} can read at "
+                "once; make it smaller"
+            )
 
     def open(self) -> CausalFolder:
         """Returns the folder, for the tokenizer and the weights.
@@ -60,7 +71,7 @@ class Origin:
         """
         try:
             record = json.loads((folder / _FILE).read_text(encoding="utf-8"))
-            return cls(name=record["name"], sizes=CausalSizes(**record["sizes"]), system=record["system"])
+            return cls(**{**record, "sizes": CausalSizes(**record["sizes"])})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{folder / _FILE} cannot be read ({error!r})") from error
 

@@ -16,6 +16,7 @@ FINISH = ("", "end", "stop", "length", "empty")
 """Why a reply ended, by number; nothing while it goes on."""
 
 _NEVER = -1e30
+_NONE = -1  # in place of a token, behind the end of a reply
 _CHARS = 8  # of a text so many are read for each token of the context
 
 
@@ -46,7 +47,7 @@ class State(NamedTuple):
         cache: float32 [rows, 2 * layers, kv heads, length, size]. Keys and values of all tokens but the last.
         hidden: float32 [rows, length]. 0 where they may be seen, else very negative.
         place: int32 [rows]. Where the last token stands.
-        tokens: int32 [rows, any]. What was written; zeros behind the end.
+        tokens: int32 [rows, any]. What was written; -1 behind the end.
         finish: int32 [rows]. See `FINISH`.
         shown: int32 [rows]. Bytes that were given out.
         settings: How the rest is drawn.
@@ -125,7 +126,7 @@ class Replier:
         role, text = tf.boolean_mask(roles, there), tf.boolean_mask(texts, there)
         around = turn_overhead(template, role)
         begin = template.before["assistant"]
-        room = tf.maximum(context - limit, context // 2) - len(begin)
+        room = tf.maximum(context - limit, context // 2) - len(template.first) - len(begin)
         is_first = tf.concat([[True], row[1:] != row[:-1]], axis=0)[: tf.shape(row)[0]]
         is_last = tf.concat([row[1:] != row[:-1], [True]], axis=0)[: tf.shape(row)[0]]
         is_system = is_first & (role == "system") & ~is_last
@@ -153,8 +154,10 @@ class Replier:
         front = tf.boolean_mask(self._before(role), kept)
         tokens = _without_middle(tokens, front, most)
         nested = tf.RaggedTensor.from_value_rowids(tokens, tf.cast(row, tf.int64), tf.cast(rows, tf.int64))
-        opening = tf.tile(tf.constant([begin], tf.int32), [rows, 1])
-        return tf.concat([nested.merge_dims(1, 2), opening], axis=1), some
+        first, opening = (
+            tf.tile(tf.constant([part], tf.int32), [rows, 1]) for part in (template.first, begin)
+        )
+        return tf.concat([first, nested.merge_dims(1, 2), opening], axis=1), some
 
     def _before(self, role: Any) -> tf.Tensor:
         sizes = tf.constant([len(self._codec.template.before[name]) for name in ROLES])
@@ -174,7 +177,9 @@ class Replier:
             return None
         role, text = tf.constant(["system"]), tf.constant([self._system])
         most = tf.constant([self._context // 4])
-        written = write_turns(self._codec, role, text, most=most, keep_end=tf.constant([False]))
+        written = write_turns(
+            self._codec, role, text, opens=tf.constant([True]), most=most, keep_end=tf.constant([False])
+        )
         tokens = written.tokens.to_tensor()
         network = self._network
         _, past = network.read(tokens, tf.range(tf.shape(tokens)[1])[None], (), tf.zeros(tf.shape(tokens)))
@@ -257,7 +262,8 @@ class Replier:
         def body(tokens: Any, finish: Any, place: Any, grown: Past) -> tuple[Any, ...]:
             going = finish == GOING
             hidden = hide(going)[:, None]
-            vectors, new = network.read(tokens[:, -1:], place[:, None], (before, grown), hidden)
+            last = tf.maximum(tokens[:, -1:], 0)
+            vectors, new = network.read(last, place[:, None], (before, grown), hidden)
             grown = Past(
                 tuple(tf.concat(pair, axis=2) for pair in zip(grown.keys, new.keys, strict=True)),
                 tuple(tf.concat(pair, axis=2) for pair in zip(grown.values, new.values, strict=True)),
@@ -307,7 +313,7 @@ class Replier:
             top_k=settings.top_k,
             top_p=settings.top_p,
         )
-        return tf.where(going, token, 0)
+        return tf.where(going, token, _NONE)
 
     def _finish(self, tokens: Any, finish: Any, settings: Settings) -> tf.Tensor:
         """Returns why rows end that were going on before the last token."""
@@ -319,12 +325,12 @@ class Replier:
             lambda: tf.zeros_like(going),
         )
         finish = tf.where(going & stopped, STOP, finish)
-        full = tf.reduce_sum(tf.cast(tokens != 0, tf.int32), axis=1) >= settings.limit
+        full = tf.reduce_sum(tf.cast(tokens != _NONE, tf.int32), axis=1) >= settings.limit
         return tf.where((finish == GOING) & full, LENGTH, finish)
 
     def _decode(self, tokens: Any) -> tf.Tensor:
         ragged = tf.RaggedTensor.from_tensor(tokens)
-        said = (tokens != 0) & (tokens != self._codec.template.end)
+        said = (tokens != _NONE) & (tokens != self._codec.template.end)
         text = self._codec.decode(tf.ragged.boolean_mask(ragged, said))
         return tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace")
 
@@ -351,7 +357,7 @@ class Replier:
 
 def count(state: State) -> tf.Tensor:
     """Returns how many tokens each reply has, its end included, int32 [rows]."""
-    return tf.reduce_sum(tf.cast(state.tokens != 0, tf.int32), axis=1)
+    return tf.reduce_sum(tf.cast(state.tokens != _NONE, tf.int32), axis=1)
 
 
 def _without_middle(tokens: tf.RaggedTensor, front: Any, most: Any) -> tf.RaggedTensor:

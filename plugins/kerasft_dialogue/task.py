@@ -102,7 +102,7 @@ class Dialogue(kerasft.Task):
             PretrainedError: the pretrained model cannot be had.
         """
         if self._codec is None and self.config.pretrained:
-            self._codec = ChatCodec(self.origin.open().tokenizer())
+            self._codec = ChatCodec(self.origin.open().tokenizer(), template=self.config.template)
         if self._codec is None:
             raise OrderError("The vocabulary is learned from the training data: call finetune(data) first.")
         return self._codec
@@ -116,6 +116,7 @@ class Dialogue(kerasft.Task):
         """
         if self._origin is None:
             self._origin = Origin.find(self.config.model)
+            self._origin.check_context(self.config.context)
         return self._origin
 
     @property
@@ -183,12 +184,14 @@ class Dialogue(kerasft.Task):
 
     def load_assets(self, folder: Path) -> None:
         if self.config.pretrained:
-            self._origin, self._codec = Origin.load(folder), ChatCodec.load(folder)
+            self._origin = Origin.load(folder)
+            self._codec = ChatCodec.load(folder, template=self.config.template)
         else:
             self._codec = SubwordCodec.load(folder)
 
     def arrange(self, source: Source, *, training: bool) -> Source:
-        context = self.config.context
+        fixed = len(self.codec.template.first)
+        context = self.config.context - fixed
         parts: list[Turns] = []
         sizes: list[int] = []
         cut = 0
@@ -197,17 +200,18 @@ class Dialogue(kerasft.Task):
             cut += len(found) > 1
             for part, size in found:
                 parts.append(part)
-                sizes.append(size)
+                sizes.append(size + fixed)
         check_replies(source.name, [roles for roles, _ in parts])
         if training and self.config.pack:
-            parts = [joined([parts[i] for i in row]) for row in pack(sizes, context=context)]
+            parts = [joined([parts[i] for i in row]) for row in pack(sizes, context=self.config.context)]
         arranged = open_source(
             {"roles": [roles for roles, _ in parts], "texts": [texts for _, texts in parts]}, fields=_ROWS
         )
         arranged.notes = source.notes
         if cut:
             arranged.notes += (
-                f"{source.name}: cut {cut} of {len(source)} conversations, longer than {context} tokens.",
+                f"{source.name}: cut {cut} of {len(source)} conversations, longer than "
+                f"{self.config.context} tokens.",
             )
         return arranged
 
@@ -301,7 +305,7 @@ class Dialogue(kerasft.Task):
         # Logits are as wide as the vocabulary, so they are made where they are needed only.
         places = tf.where(targets != NOTHING)
         logits = self.network.logits(tf.gather_nd(outputs, places))
-        wanted = tf.gather_nd(targets, places)
+        wanted = tf.gather_nd(targets, places) - 1
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=wanted, logits=logits)
         return losses, tf.cast(places[:, 0], tf.int32)
 

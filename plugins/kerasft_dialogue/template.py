@@ -20,11 +20,13 @@ class Template(NamedTuple):
         before: Of each role, what stands before the text.
         after: What stands behind it; the first of them ends a reply.
         banned: What no reply may hold.
+        first: What stands before a conversation.
     """
 
     before: Mapping[str, tuple[int, ...]]
     after: tuple[int, ...]
     banned: tuple[int, ...]
+    first: tuple[int, ...] = ()
 
     @property
     def end(self) -> int:
@@ -62,13 +64,16 @@ class Written(NamedTuple):
     learned: tf.RaggedTensor
 
 
-def write_turns(codec: Codec, roles: Any, texts: Any, *, most: Any = None, keep_end: Any = None) -> Written:
+def write_turns(
+    codec: Codec, roles: Any, texts: Any, *, opens: Any = None, most: Any = None, keep_end: Any = None
+) -> Written:
     """Writes turns as tokens; space around a text is not read.
 
     Args:
         codec: Makes tokens.
         roles: string [turns].
         texts: string [turns].
+        opens: bool [turns]. Whether a conversation begins with it; None: none does.
         most: int32 [turns]. Most tokens of each text; None: all.
         keep_end: bool [turns]. Of a longer text, whether its end is kept and not its beginning.
 
@@ -87,6 +92,8 @@ def write_turns(codec: Codec, roles: Any, texts: Any, *, most: Any = None, keep_
     if most is not None:
         middle = _cut(middle, most, keep_end)
     before = _gathered([template.before[role] for role in ROLES] + [()], index)
+    if opens is not None:
+        before = tf.concat([_gathered([(), template.first], tf.cast(opens, tf.int32)), before], axis=1)
     after = _gathered([template.after] * len(ROLES) + [()], index)
     replies = index == ROLES.index("assistant")
     first = tf.ragged.range(tf.cast(after.row_lengths(), tf.int32)) == 0

@@ -37,7 +37,7 @@ def by_hand(codec: SubwordCodec, roles: list[str], texts: list[str]) -> tuple[li
         tokens += [*codec.template.before[role], *own, codec.template.end]
         said += [False] + [role == "assistant"] * (len(own) + 1)
     targets = [
-        tokens[at + 1] if at + 1 < len(tokens) and said[at + 1] else NOTHING for at in range(len(tokens))
+        tokens[at + 1] + 1 if at + 1 < len(tokens) and said[at + 1] else NOTHING for at in range(len(tokens))
     ]
     return tokens, targets
 
@@ -55,7 +55,7 @@ def test_only_what_the_assistant_says_is_learned(codec: SubwordCodec) -> None:
         assert made.targets[row].numpy().tolist() == targets
         assert set(made.segments[row].numpy()) == {1}
     # The end of a reply is learned, or the model would never stop; nothing of a row without a reply is.
-    assert codec.template.end in made.targets[0].numpy()
+    assert codec.template.end + 1 in made.targets[0].numpy()
     assert not made.targets[3].numpy().any()
 
 
@@ -113,7 +113,7 @@ def test_the_loss_is_the_mean_over_the_tokens_that_are_learned(trained: Any) -> 
     chances = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     targets = batch.targets["target_ids"]
     places = np.argwhere(targets != NOTHING)
-    wanted = -np.mean([chances[row, at, targets[row, at]] for row, at in places])
+    wanted = -np.mean([chances[row, at, targets[row, at] - 1] for row, at in places])
     loss, _ = trained.supervised(batch, training=False)
     assert float(loss) == pytest.approx(wanted, rel=1e-4)
     values = trained.evaluate({"turns": [_turns(*turns) for turns in TURNS]}, verbose="quiet")

@@ -100,8 +100,8 @@ def test_other_policies_are_obeyed(
     assert bool(np.abs(task.network.embedding.table - before).max() > 0) == trains
 
 
-def test_a_model_without_chatml_is_refused(tmp_path: Path) -> None:
-    task = create(tiny_llama.write(tmp_path, special=1))
+def test_a_model_that_ends_no_text_is_refused(tmp_path: Path) -> None:
+    task = create(tiny_llama.write(tmp_path, special=0))
     with pytest.raises(PretrainedError, match="unknown how the model writes turns"):
         task.build()
 

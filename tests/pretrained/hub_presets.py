@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,12 @@ import pytest
 from kerasft.generation import byte_alphabet
 
 MERGES = ["t h", "th e", "Ġ the", "1 2", "Ċ Ċ"]
-PIECES = [*byte_alphabet(), *(pair.replace(" ", "") for pair in MERGES)]
+# As in these models the first token is a word.
+PIECES = [
+    "!",
+    *(letter for letter in byte_alphabet() if letter != "!"),
+    *(pair.replace(" ", "") for pair in MERGES),
+]
 SPECIAL = {
     "GPT2": ["<|endoftext|>"],
     "Llama3": [
@@ -88,3 +94,35 @@ def write_byte_pairs(folder: Path, name: str, family: str) -> list[str]:
     tokenizer = getattr(keras_hub.tokenizers, f"{family}Tokenizer")
     tokenizer(vocabulary=vocabulary, merges=MERGES).save_to_preset(folder)
     return tokens
+
+
+def write_pieces(folder: Path, name: str, family: str) -> int:
+    """Writes a preset with a SentencePiece tokenizer of a family, and returns its number of pieces."""
+    keras_hub = pytest.importorskip("keras_hub")
+    sentencepiece = pytest.importorskip("sentencepiece")
+    gemma = family == "Gemma"
+    written = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["the model and the user", "over the top of them"] * 4),
+        model_writer=written,
+        vocab_size=290,
+        model_type="bpe",
+        byte_fallback=True,
+        hard_vocab_limit=False,
+        pad_id=0 if gemma else -1,
+        unk_id=3 if gemma else 0,
+        bos_id=2 if gemma else 1,
+        eos_id=1 if gemma else 2,
+        bos_piece="<bos>" if gemma else "<s>",
+        eos_piece="<eos>" if gemma else "</s>",
+        user_defined_symbols=["<start_of_turn>", "<end_of_turn>"] if gemma else [],
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        add_dummy_prefix=not gemma,
+        minloglevel=2,
+    )
+    tokenizer = getattr(keras_hub.tokenizers, f"{family}Tokenizer")(proto=written.getvalue())
+    tokenizer.save_to_preset(folder)
+    count: int = tokenizer.vocabulary_size()
+    backbone(name, vocabulary=count + 3).save_to_preset(folder)
+    return count

@@ -99,6 +99,23 @@ def test_tokens_are_those_of_kerashub(tmp_path: Path, name: str, family: str) ->
     assert [*bpe.special][:-3] == hub_presets.SPECIAL[family]
 
 
+@pytest.mark.parametrize(("name", "family"), [("gemma", "Gemma"), ("llama", "Llama"), ("mistral", "Mistral")])
+def test_pieces_are_those_of_kerashub(tmp_path: Path, name: str, family: str) -> None:
+    count = hub_presets.write_pieces(tmp_path, name, family)
+    pieces = causal.open_causal(tmp_path).tokenizer()
+    theirs = keras_hub.tokenizers.Tokenizer.from_preset(str(tmp_path))
+    texts = ["the user  of\n\nthem", "Ünknown 漢 😀", "", "of the"]
+    made = pieces.encode(tf.constant(texts))
+    assert made.to_list() == [np.asarray(theirs(text)).tolist() for text in texts]
+    assert [text.decode() for text in pieces.decode(made).numpy()] == texts
+    assert pieces.size == count + 3
+    # Nobody can write a special token.
+    marks = [name for name in pieces.special if not name.startswith("<unused")]
+    ids = pieces.encode(tf.constant(marks)).to_list()
+    assert not {*pieces.special.values()} & {number for row in ids for number in row}
+    assert pieces.decode(tf.ragged.constant([[*pieces.special.values()]], tf.int32)).numpy().tolist() == [b""]
+
+
 def change(folder: Path, file: str, **changes: Any) -> None:
     record = json.loads((folder / file).read_text())
     record["config"] |= changes.pop("config", {})

@@ -14,7 +14,7 @@ from kerasft.errors import ConfigError, PretrainedError
 from kerasft.pretrained.converters.report import LoadReport
 
 if TYPE_CHECKING:
-    from kerasft.generation import ByteBpe, CausalLM, CausalSizes
+    from kerasft.generation import ByteBpe, CausalLM, CausalSizes, SentencePieces
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class CausalFolder(abc.ABC):
     system: str
 
     @abc.abstractmethod
-    def tokenizer(self) -> ByteBpe:
+    def tokenizer(self) -> ByteBpe | SentencePieces:
         """Returns the tokenizer.
 
         Raises:

@@ -15,13 +15,13 @@ import numpy as np
 
 from kerasft.errors import PretrainedError
 from kerasft.pretrained.converters import hub
-from kerasft.pretrained.converters.causal_folder import CausalFolder, byte_pairs, needed, read_json
-from kerasft.pretrained.converters.hub_tokens import preset_tokens
+from kerasft.pretrained.converters.causal_folder import CausalFolder, needed, read_json
+from kerasft.pretrained.converters.hub_tokens import read_tokenizer
 from kerasft.pretrained.converters.places import Place, fill
 from kerasft.pretrained.converters.report import LoadReport
 
 if TYPE_CHECKING:
-    from kerasft.generation import ByteBpe, CausalLM
+    from kerasft.generation import ByteBpe, CausalLM, SentencePieces
 
 _POLICIES = ("DTypePolicy", "DTypePolicyMap")
 Config = Mapping[str, Any]
@@ -224,9 +224,8 @@ class PresetFolder(CausalFolder):
 
     kind: str
 
-    def tokenizer(self) -> ByteBpe:
-        record = preset_tokens(self.folder, size=self.sizes.vocabulary)
-        return byte_pairs(self.folder, record)
+    def tokenizer(self) -> ByteBpe | SentencePieces:
+        return read_tokenizer(self.folder, size=self.sizes.vocabulary)
 
     def load_weights(self, network: CausalLM) -> LoadReport:
         backbone = hub.read_backbone(self.folder, load_weights=True)

@@ -7,10 +7,13 @@ which for GPT-2 differs in runs of new lines and for Qwen in numbers.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kerasft.errors import PretrainedError
-from kerasft.pretrained.converters.causal_folder import needed, read_json
+from kerasft.errors import ConfigError, PretrainedError
+from kerasft.pretrained.converters.causal_folder import byte_pairs, needed, read_json
+
+if TYPE_CHECKING:
+    from kerasft.generation import ByteBpe, SentencePieces
 
 _SPLITS = {
     "GPT2Tokenizer": "gpt2",
@@ -18,12 +21,13 @@ _SPLITS = {
     "QwenTokenizer": "qwen",
     "Qwen3Tokenizer": "qwen",
 }
+_PIECES = ("LlamaTokenizer", "MistralTokenizer", "GemmaTokenizer")
+# Pieces that SentencePiece would find in a text too.
+_MARKS = ("<start_of_turn>", "<end_of_turn>", "<mask>", "<|im_start|>", "<|im_end|>")
 
 
-def preset_tokens(folder: Path, *, size: int) -> dict[str, Any]:
-    """Returns the arguments of `ByteBpe` that a preset stands for.
-
-    Pieces that neither a byte nor a merge makes are special; ids of the network that no piece has are too.
+def read_tokenizer(folder: Path, *, size: int) -> ByteBpe | SentencePieces:
+    """Returns the tokenizer of a preset.
 
     Args:
         folder: The preset.
@@ -32,14 +36,29 @@ def preset_tokens(folder: Path, *, size: int) -> dict[str, Any]:
     Raises:
         PretrainedError: It has no tokenizer, or one that is not known.
     """
+    kind = _config(folder).get("class_name")
+    if kind in _PIECES:
+        return _pieces(folder, size=size)
+    if kind in _SPLITS:
+        return byte_pairs(folder, {**_pairs(folder, size=size), "split": _SPLITS[kind]})
+    raise PretrainedError(
+        f"the tokenizer of {folder} is a {kind}; of KerasHub's {', '.join((*_SPLITS, *_PIECES))} are known"
+    )
+
+
+def _pieces(folder: Path, *, size: int) -> SentencePieces:
+    from kerasft.generation import SentencePieces
+
+    path = _asset(folder, "vocabulary.spm")
+    try:
+        return SentencePieces(path.read_bytes(), size=size, special=_MARKS)
+    except (OSError, ConfigError) as error:
+        raise PretrainedError(f"the tokenizer of {folder} cannot be used: {error}") from error
+
+
+def _pairs(folder: Path, *, size: int) -> dict[str, Any]:
     from kerasft.generation import byte_alphabet
 
-    record = _config(folder)
-    kind = record.get("class_name")
-    if kind not in _SPLITS:
-        raise PretrainedError(
-            f"the tokenizer of {folder} is a {kind}; of KerasHub's {', '.join(_SPLITS)} are known"
-        )
     vocabulary = read_json(_asset(folder, "vocabulary.json"))
     merges = _lines(_asset(folder, "merges.txt"))
     with needed(folder):
@@ -50,9 +69,10 @@ def preset_tokens(folder: Path, *, size: int) -> dict[str, Any]:
                 "of one model"
             )
         made = {*byte_alphabet(), *(pair.replace(" ", "") for pair in merges)}
+    # Special is what neither a byte nor a merge makes, and what the network has beside the vocabulary.
     tokens = [pieces.get(number, f"<unused {number}>") for number in range(size)]
     special = [number for number, token in enumerate(tokens) if token not in made]
-    return {"tokens": tokens, "merges": merges, "split": _SPLITS[kind], "special": special}
+    return {"tokens": tokens, "merges": merges, "special": special}
 
 
 def _config(folder: Path) -> dict[str, Any]:
