@@ -33,14 +33,22 @@ GENRES = {"name": "genres", "kind": "multi"}
 YEAR = {"name": "year", "kind": "categorical"}
 TITLE = {"name": "title", "kind": "multi", "separator": " "}
 
-CLICK = {"objective": "click", "features": [*USERS, GENRES, YEAR], "penalty": 0.2}
+FEATURED = {"features": [*USERS, GENRES, YEAR]}
+CLICK = {**FEATURED, "objective": "click", "ordinal": 0.5, "penalty": 0.15}
 FIT = {"epochs": 6, "batch_size": 512, "learning_rate": 2e-3, "ema": 0.99}
 CASES: dict[str, dict[str, Any]] = {
     "deepfm": {**CLICK, "scorer": "deepfm", "training": FIT},
     "wide_deep": {**CLICK, "scorer": "wide_deep", "training": FIT},
     "dcn": {**CLICK, "scorer": "dcn", "training": FIT},
     "deepfm-ids": {**CLICK, "scorer": "deepfm", "features": [], "training": FIT},
-    "rating": {**CLICK, "objective": "rating", "scorer": "deepfm", "training": {**FIT, "epochs": 5}},
+    "deepfm-plain": {**CLICK, "ordinal": 0.0, "penalty": 0.2, "scorer": "deepfm", "training": FIT},
+    "rating": {
+        **FEATURED,
+        "objective": "rating",
+        "penalty": 0.2,
+        "scorer": "deepfm",
+        "training": {**FIT, "epochs": 5},
+    },
     "cold": {
         "scorer": "two_tower",
         "features": [*USERS, GENRES, YEAR, TITLE],

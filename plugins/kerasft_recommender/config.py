@@ -158,6 +158,13 @@ class RecommenderConfig(TaskConfig):
         )
     )
     threshold: float = pydantic.Field(4.0, description="Smallest `rating` that counts as liked, under click.")
+    ordinal: float = pydantic.Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of the loss, under click, that is about the other levels of the ratings: that "
+        "there are five stars and not four says more than that both are liked.",
+    )
     negatives: int = pydantic.Field(4, ge=1, description="Items drawn for each choice, under bce and bpr.")
     penalty: float = pydantic.Field(
         0.02, ge=0, description="Weight of the mean squared length of vectors in the loss."
@@ -242,6 +249,10 @@ class RecommenderConfig(TaskConfig):
 
     @pydantic.model_validator(mode="after")
     def _check_ratings(self) -> RecommenderConfig:
+        if self.ordinal and self.objective != "click":
+            raise ValueError(
+                f"ordinal does nothing with objective={self.objective}, only with click; leave it out"
+            )
         if self.objective not in ("rating", "click"):
             return self
         if self.metrics.protocol == "ncf99":

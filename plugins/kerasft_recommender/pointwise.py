@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import keras
@@ -18,6 +19,7 @@ from kerasft_recommender.objectives import Objective
 from kerasft_recommender.scorers import Scorer
 
 POINTWISE = ("rating", "click")
+_LEVELS = 20
 
 
 @dataclass
@@ -29,28 +31,39 @@ class Scale:
         low: The smallest.
         high: The largest.
         liked: Share of those that count as liked.
+        levels: At most twenty ratings, and the share of all that reaches each; not the smallest rating, which
+            all reach.
 
     Example:
         >>> Scale.learn(np.array([1.0, 3.0, 4.0, 4.0]), threshold=4.0)
-        Scale(mean=3.0, low=1.0, high=4.0, liked=0.5)
+        Scale(mean=3.0, low=1.0, high=4.0, liked=0.5, levels=[(3.0, 0.75), (4.0, 0.5)])
     """
 
     mean: float
     low: float
     high: float
     liked: float
+    levels: Sequence[tuple[float, float]] = ()
 
     @classmethod
     def learn(cls, ratings: np.ndarray, *, threshold: float) -> Scale:
         """Looks at the ratings of the training data, float `[choices]`."""
         values = np.asarray(ratings, np.float64)
-        numbers = values.mean(), values.min(), values.max(), (values >= threshold).mean()
-        return cls(*map(float, numbers))
+        found = np.unique(np.quantile(values, np.linspace(0, 1, _LEVELS + 1)[1:], method="nearest"))
+        return cls(
+            mean=float(values.mean()),
+            low=float(values.min()),
+            high=float(values.max()),
+            liked=float((values >= threshold).mean()),
+            levels=[
+                (float(level), float((values >= level).mean())) for level in found if level > values.min()
+            ],
+        )
 
     def widened(self, ratings: np.ndarray) -> Scale:
         """Returns the same with room for further ratings; mean and share stay, as weights are fit to them."""
         low, high = min(self.low, float(np.min(ratings))), max(self.high, float(np.max(ratings)))
-        return Scale(mean=self.mean, low=low, high=high, liked=self.liked)
+        return replace(self, low=low, high=high)
 
     def to_json(self) -> dict[str, float]:
         """Returns plain values for the constructor."""
@@ -116,20 +129,33 @@ class Rating(Pointwise):
 
 
 class Click(Pointwise):
-    """Log loss of whether a rating reaches a threshold.
+    """Log loss of whether a rating reaches a threshold, and if wanted of whether it reaches other levels.
+
+    That a liked film has five stars and not four says something about the user, too. One score answers for
+    all levels, each with a constant of its own (proportional odds).
+
+    Source: McCullagh, 1980, "Regression Models for Ordinal Data"; Koren and Sill, 2011, "OrdRec".
 
     Args:
         catalogue: Users, items and choices.
         scale: What training saw of ratings.
         threshold: The smallest rating that counts as liked.
+        ordinal: Share of the loss that is about the other levels.
         penalty: Weight of the mean square of the biases in the loss.
 
     Raises:
-        DataError: all ratings of the training data count as liked, or none.
+        DataError: all ratings of the training data count as liked, or none; or they have no other levels.
     """
 
     def __init__(
-        self, catalogue: Catalogue, *, scale: Scale, threshold: float, penalty: float, **kwargs: Any
+        self,
+        catalogue: Catalogue,
+        *,
+        scale: Scale,
+        threshold: float,
+        ordinal: float,
+        penalty: float,
+        **kwargs: Any,
     ) -> None:
         if not 0 < scale.liked < 1:
             raise DataError(
@@ -138,15 +164,29 @@ class Click(Pointwise):
             )
         super().__init__(catalogue, scale=scale, penalty=penalty, **kwargs)
         self.threshold = threshold
+        # Where no rating lies between a level and the threshold, they are the same question.
+        others = [(level, share) for level, share in scale.levels if share != scale.liked]
+        if ordinal and not others:
+            raise DataError(
+                f"ordinal={ordinal:g} is about levels of ratings other than the threshold of {threshold:g}, "
+                f"and the ratings ({scale.low:g} to {scale.high:g}) have none: leave it out"
+            )
+        self._ordinal, self._others = ordinal, others
 
     @property
     def constant(self) -> float:
-        return float(np.log(self.scale.liked / (1 - self.scale.liked)))
+        return _logit(self.scale.liked)
 
     def loss(self, scores: tf.Tensor, features: dict[str, Any]) -> tf.Tensor:
-        liked = tf.cast(features["rating"] >= self.threshold, tf.float32)
         logits = self.estimate(scores, features["user"])[:, 0]
-        return tf.nn.sigmoid_cross_entropy_with_logits(labels=liked, logits=logits)
+        loss = _log_loss(features["rating"] >= self.threshold, logits)
+        if not self._ordinal:
+            return loss
+        levels, shares = zip(*self._others, strict=True)
+        constants = [_logit(share) - self.constant for share in shares]
+        reached = features["rating"][:, None] >= tf.constant(levels, features["rating"].dtype)
+        others = tf.reduce_mean(_log_loss(reached, logits[:, None] + tf.constant(constants)), axis=1)
+        return (1 - self._ordinal) * loss + self._ordinal * others
 
     def shown(self, scores: tf.Tensor, users: tf.Tensor) -> tf.Tensor:
         return tf.sigmoid(self.estimate(scores, users))
@@ -164,10 +204,20 @@ class Click(Pointwise):
         }
 
 
+def _logit(share: float) -> float:
+    return float(np.log(share / (1 - share)))
+
+
+def _log_loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    return tf.nn.sigmoid_cross_entropy_with_logits(labels=tf.cast(labels, tf.float32), logits=logits)
+
+
 def make_pointwise(
-    name: str, catalogue: Catalogue, *, scale: Scale, threshold: float, penalty: float
+    name: str, catalogue: Catalogue, *, scale: Scale, threshold: float, ordinal: float, penalty: float
 ) -> keras.layers.Layer:
     """Returns an objective by its name in the config."""
     if name == "rating":
         return Rating(catalogue, scale=scale, penalty=penalty, name="objective")
-    return Click(catalogue, scale=scale, threshold=threshold, penalty=penalty, name="objective")
+    return Click(
+        catalogue, scale=scale, threshold=threshold, ordinal=ordinal, penalty=penalty, name="objective"
+    )

@@ -243,6 +243,7 @@ class Recommender(kerasft.Task):
                 self.catalogue,
                 scale=self._scale,
                 threshold=config.threshold,
+                ordinal=config.ordinal,
                 penalty=config.penalty,
             )
         name = "next_item" if config.scorer == "sasrec" else self.objective

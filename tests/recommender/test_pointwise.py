@@ -30,17 +30,17 @@ def parted(rows):
 
 @pytest.mark.parametrize(
     "values",
-    [{"objective": "rating", "scorer": "neumf"}, {"objective": "click"}],
+    [{"objective": "rating", "scorer": "neumf"}, {"objective": "click", "ordinal": 0.5}],
     ids=lambda values: values["objective"],
 )
 def test_it_conforms(values):
     check_task("recommender", **values).raise_if_failed()
 
 
-def objective(name, low=1.0, high=5.0):
+def objective(name, low=1.0, high=5.0, ordinal=0.0):
     catalogue = Catalogue.learn(list("aab"), list("xyx"), spare=0.0)
-    scale = Scale(mean=3.5, low=low, high=high, liked=0.25)
-    made = make_pointwise(name, catalogue, scale=scale, threshold=4.0, penalty=0.0)
+    scale = Scale(mean=3.5, low=low, high=high, liked=0.25, levels=((3.0, 0.5), (4.0, 0.25), (5.0, 0.1)))
+    made = make_pointwise(name, catalogue, scale=scale, threshold=4.0, ordinal=ordinal, penalty=0.0)
     made.user_bias.table.assign(np.linspace(-1, 1, catalogue.users.capacity)[:, None])
     return made, made.user_bias.table.numpy()[[1, 2], 0]
 
@@ -55,6 +55,41 @@ def test_losses_are_those_of_the_formulas():
     chance = 1 / (1 + np.exp(-(np.log(0.25 / 0.75) + bias + scores[:, 0])))
     found = made.loss(tf.constant(scores, tf.float32), features)
     np.testing.assert_allclose(found, -np.log([chance[0], 1 - chance[1]]), rtol=1e-5)
+
+
+def test_the_other_levels_count_as_much_as_they_shall():
+    scores, given = np.array([[0.3], [-1.0], [2.0]]), np.array([4.0, 2.0, 5.0])
+    features = {"user": tf.constant([1, 2, 1]), "rating": tf.constant(given, tf.float32)}
+    made, bias = objective("click", ordinal=0.6)
+
+    def loss(level, share):
+        chance = 1 / (1 + np.exp(-(np.log(share / (1 - share)) + bias[[0, 1, 0]] + scores[:, 0])))
+        return -np.log(np.where(given >= level, chance, 1 - chance))
+
+    wanted = 0.4 * loss(4, 0.25) + 0.6 * (loss(3, 0.5) + loss(5, 0.1)) / 2
+    np.testing.assert_allclose(made.loss(tf.constant(scores, tf.float32), features), wanted, rtol=1e-5)
+    plain, _ = objective("click")
+    shown = [task.shown(tf.constant([[0.3, -1.0]]), tf.constant([1])).numpy() for task in (made, plain)]
+    np.testing.assert_array_equal(*shown)
+
+
+def test_levels_are_those_of_the_data_and_at_most_twenty():
+    some = Scale.learn(np.repeat([1.0, 2.0, 3.0, 4.0, 5.0], [1, 2, 3, 3, 1]), threshold=4.0)
+    assert some.levels == [(2.0, 0.9), (3.0, 0.7), (4.0, 0.4), (5.0, 0.1)]
+    many = Scale.learn(np.random.default_rng(0).normal(size=500), threshold=0.0)
+    assert len(many.levels) == 20
+    assert all(0 < share < 1 for _, share in many.levels)
+    assert Scale.learn(np.array([0.0, 1.0, 1.0]), threshold=1.0).levels == [(1.0, 2 / 3)]
+
+
+def test_levels_that_there_are_not_are_refused():
+    with pytest.raises(ConfigError, match="ordinal does nothing with objective=rating"):
+        make(objective="rating", ordinal=0.5)
+    rows = ratings()
+    rows["rating"] = [float(rating >= 4) for rating in rows["rating"]]
+    task = make(objective="click", threshold=1.0, ordinal=0.5)
+    with pytest.raises(DataError, match=r"threshold of 1, and the ratings \(0 to 1\) have none"):
+        task.finetune(rows, verbose="quiet")
 
 
 def test_answers_stay_in_the_range_of_ratings():
