@@ -9,7 +9,9 @@ from typing import Any
 
 def main() -> None:
     """Runs the command line."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # What goes wrong comes as an exception; what TensorFlow logs as an error on the way, such as an operation
+    # that oneDNN leaves to others, is none to a user.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from kerasft.cli.app import app
 
     run(app, name="kerasft")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +127,59 @@ def write_pieces(folder: Path, name: str, family: str) -> int:
     count: int = tokenizer.vocabulary_size()
     backbone(name, vocabulary=count + 3).save_to_preset(folder)
     return count
+
+
+def write_transformers_gpt2(folder: Path, made: Any) -> None:
+    """Writes a GPT-2 of KerasHub as Hugging Face saves one."""
+    safetensors = pytest.importorskip("safetensors.numpy")
+    arrays = {weight.path: np.asarray(weight) for weight in made.weights}
+    width = made.hidden_dim
+
+    def joined(layer: str, part: str, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+        names = [f"{layer}/self_attention/{name}/{part}" for name in ("query", "key", "value")]
+        return np.concatenate([arrays[name].reshape(shape) for name in names], axis=-1)
+
+    tensors = {
+        "wte.weight": arrays["token_embedding/embeddings"],
+        "wpe.weight": arrays["position_embedding/embeddings"],
+        "ln_f.weight": arrays["layer_norm/gamma"],
+        "ln_f.bias": arrays["layer_norm/beta"],
+    }
+    for index in range(made.num_layers):
+        layer = f"transformer_layer_{index}"
+        tensors[f"h.{index}.attn.c_attn.weight"] = joined(layer, "kernel", (width, width))
+        tensors[f"h.{index}.attn.c_attn.bias"] = joined(layer, "bias", (width,))
+        for theirs, ours in {
+            "attn.c_proj": "self_attention/attention_output",
+            "mlp.c_fc": "feedforward_intermediate_dense",
+            "mlp.c_proj": "feedforward_output_dense",
+        }.items():
+            kernel = arrays[f"{layer}/{ours}/kernel"]
+            tensors[f"h.{index}.{theirs}.weight"] = kernel.reshape(-1, kernel.shape[-1])
+            tensors[f"h.{index}.{theirs}.bias"] = arrays[f"{layer}/{ours}/bias"]
+        for theirs, ours in (("ln_1", "self_attention_layer_norm"), ("ln_2", "feedforward_layer_norm")):
+            tensors[f"h.{index}.{theirs}.weight"] = arrays[f"{layer}/{ours}/gamma"]
+            tensors[f"h.{index}.{theirs}.bias"] = arrays[f"{layer}/{ours}/beta"]
+    folder.mkdir(exist_ok=True)
+    safetensors.save_file(tensors, str(folder / "model.safetensors"))
+    tokens = [*PIECES, *SPECIAL["GPT2"]]
+    config = {
+        "model_type": "gpt2",
+        "vocab_size": made.vocabulary_size,
+        "n_layer": made.num_layers,
+        "n_head": made.num_heads,
+        "n_embd": width,
+        "n_positions": made.max_sequence_length,
+        "resid_pdrop": 0.1,
+    }
+    tokenizer = {
+        "model": {
+            "type": "BPE",
+            "vocab": {token: number for number, token in enumerate(tokens)},
+            "merges": MERGES,
+        },
+        "added_tokens": [{"id": len(tokens) - 1, "content": tokens[-1]}],
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False},
+    }
+    for name, record in (("config", config), ("tokenizer", tokenizer)):
+        (folder / f"{name}.json").write_text(json.dumps(record))

@@ -13,7 +13,7 @@ def forward(config: dict[str, Any], w: dict[str, Array], ids: Array) -> Array:
     """Returns logits [length, vocabulary] of a sequence.
 
     Args:
-        config: layers, heads, kv_heads, size, base, epsilon.
+        config: layers, heads, kv_heads, size, base, epsilon; bands as of `CausalSizes`, or none.
         w: Tensors under Hugging Face's names, kernels as [out, in], not permuted.
         ids: int [length].
     """
@@ -26,6 +26,14 @@ def forward(config: dict[str, Any], w: dict[str, Array], ids: Array) -> Array:
     def turn(x: Array) -> Array:
         # As complex numbers: dimension j and j + size / 2 are one number, turned by position * rate_j.
         rates = config["base"] ** (-2.0 * np.arange(size // 2) / size)
+        if "bands" in config:
+            factor, low, high, context = config["bands"]
+            for at, waves in enumerate(context * rates / 2 / np.pi):
+                if waves < low:
+                    rates[at] /= factor
+                elif waves < high:
+                    part = (waves - low) / (high - low)
+                    rates[at] *= part + (1 - part) / factor
         turned = (x[..., : size // 2] + 1j * x[..., size // 2 :]) * np.exp(
             1j * np.arange(length)[:, None, None] * rates
         )
@@ -55,4 +63,4 @@ def forward(config: dict[str, Any], w: dict[str, Array], ids: Array) -> Array:
         gate = normed @ w[f"{prefix}.mlp.gate_proj.weight"].T
         inner = gate / (1 + np.exp(-gate)) * (normed @ w[f"{prefix}.mlp.up_proj.weight"].T)
         x = x + inner @ w[f"{prefix}.mlp.down_proj.weight"].T
-    return norm(x, "model.norm") @ w["model.embed_tokens.weight"].T
+    return norm(x, "model.norm") @ w.get("lm_head.weight", w["model.embed_tokens.weight"]).T

@@ -37,7 +37,7 @@ GGUF_NAMES = {
 }
 
 
-def weights() -> dict[str, np.ndarray]:
+def weights(*, tied: bool = True) -> dict[str, np.ndarray]:
     """Random tensors under Hugging Face's names, large enough for every term to matter."""
     random = np.random.default_rng(3)
     asked, kept = SIZES["heads"] * SIZES["size"], SIZES["kv_heads"] * SIZES["size"]
@@ -60,15 +60,19 @@ def weights() -> dict[str, np.ndarray]:
                 "mlp.down_proj": (WIDTH, HIDDEN),
             }.items()
         }
+    if not tied:
+        shapes["lm_head.weight"] = (len(TOKENS), WIDTH)
     return {name: random.normal(0, 0.5, shape).astype(np.float32) for name, shape in shapes.items()}
 
 
-def write_gguf(folder: Path, **changes: Any) -> Path:
-    found = weights()
+def write_gguf(folder: Path, *, tied: bool = True, **changes: Any) -> Path:
+    found = weights(tied=tied)
     tensors = {
         "token_embd.weight": floats(found["model.embed_tokens.weight"]),
         "output_norm.weight": floats(found["model.norm.weight"]),
     }
+    if not tied:
+        tensors["output.weight"] = floats(found["lm_head.weight"])
     for index in range(SIZES["layers"]):
         for long, short in GGUF_NAMES.items():
             array = found[f"model.layers.{index}.{long}.weight"]
@@ -103,7 +107,8 @@ def write_gguf(folder: Path, **changes: Any) -> Path:
 def write_hub(folder: Path, *, tokenizer: dict[str, Any] | None = None, **changes: Any) -> Path:
     safetensors = pytest.importorskip("safetensors.numpy")
     folder.mkdir(parents=True, exist_ok=True)
-    safetensors.save_file(weights(), str(folder / "model.safetensors"))
+    tied = changes.get("tie_word_embeddings", True)
+    safetensors.save_file(weights(tied=tied), str(folder / "model.safetensors"))
     config = {
         "model_type": "llama",
         "tie_word_embeddings": True,
@@ -159,6 +164,59 @@ def test_logits_and_tokens_are_those_of_the_reference(tmp_path: Path, write: Cal
     np.testing.assert_allclose(logits, forward(SIZES, weights(), np.array(ids)), rtol=2e-4, atol=2e-4)
 
 
+SCALING = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16,
+}
+
+
+@pytest.mark.parametrize(
+    ("write", "changes", "bands"),
+    [
+        (write_gguf, {"tied": False}, None),
+        (write_hub, {"tie_word_embeddings": False, "rope_scaling": SCALING}, (8.0, 1.0, 4.0, 16.0)),
+    ],
+)
+def test_an_output_table_and_slowed_positions(
+    tmp_path: Path, write: Callable[..., Path], changes: dict[str, Any], bands: tuple[float, ...] | None
+) -> None:
+    found = causal.open_causal(write(tmp_path / "model", **changes))
+    network = CausalLM(found.sizes)
+    found.load_weights(network)
+    ids = np.arange(2, 26)
+    config = SIZES if bands is None else {**SIZES, "bands": bands}
+    logits = network.logits(network.model([ids[None], np.ones((1, 24), np.int32)]))[0]
+    np.testing.assert_allclose(logits, forward(config, weights(tied=False), ids), rtol=2e-4, atol=2e-4)
+
+
+def cuts(rule: str) -> dict[str, Any]:
+    steps = [
+        {"type": "Split", "pattern": {"Regex": rule}, "behavior": "Isolated", "invert": False},
+        {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False},
+    ]
+    return {"pre_tokenizer": {"type": "Sequence", "pretokenizers": steps}}
+
+
+LATER = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+@pytest.mark.parametrize(
+    ("rule", "digits"), [(LATER, ["123", "4"]), (LATER.replace("{1,3}", ""), ["1", "2", "3", "4"])]
+)
+def test_the_rules_of_llama_3_and_qwen_are_known(tmp_path: Path, rule: str, digits: list[str]) -> None:
+    found = causal.open_causal(write_hub(tmp_path, tokenizer=cuts(rule), vocab_size=len(TOKENS) + 4))
+    bpe = found.tokenizer()
+    assert bpe.size == len(TOKENS) + 4
+    assert len(bpe.special) == 6
+    assert [word.decode() for word in bpe._words(tf.constant(["1234"])).to_list()[0]] == digits
+
+
 @pytest.mark.parametrize(
     ("write", "changes", "sentence"),
     [
@@ -169,8 +227,9 @@ def test_logits_and_tokens_are_those_of_the_reference(tmp_path: Path, write: Cal
         (write_gguf, {"llama.attention.head_count_kv": 3}, "cannot be built: kv_heads must divide heads"),
         (write_gguf, {"tokenizer.ggml.pre": "llama-bpe"}, 'with the split "llama-bpe"'),
         (write_gguf, {"tokenizer.ggml.merges": ["x y"]}, "the merge 'x y' joins or makes a piece"),
-        (write_hub, {"tie_word_embeddings": False}, "output table of its own"),
-        (write_hub, {"rope_scaling": {"type": "linear"}}, "scales its rotary positions"),
+        (write_hub, {"vocab_size": 40}, "has 261 tokens and the network 40"),
+        (write_hub, {"rope_scaling": {"type": "yarn"}}, r"scales its rotary positions \(yarn\)"),
+        (write_hub, {"tokenizer": cuts(r"\w+")}, "a rule that is not known"),
         (write_hub, {"tokenizer": {"pre_tokenizer": {"type": "Whitespace"}}}, "a rule that is not known"),
         (write_hub, {"model_type": "gpt_neox"}, "KerasHub cannot read .*gpt_neox"),
     ],

@@ -48,6 +48,18 @@ def test_logits_are_those_of_kerashub(tmp_path: Path, name: str) -> None:
     np.testing.assert_allclose(made, wanted, rtol=1e-4, atol=1e-4)
 
 
+def test_a_folder_of_transformers_is_read_by_kerashub(tmp_path: Path) -> None:
+    # Its feed-forward layers are four times as wide as its vectors, KerasHub says.
+    theirs = hub_presets.backbone("gpt2", vocabulary=len(hub_presets.PIECES) + 4, intermediate_dim=96)
+    hub_presets.write_transformers_gpt2(tmp_path, theirs)
+    found, network = read(tmp_path)
+    made = network.logits(network.model([IDS, np.ones_like(IDS)]))
+    np.testing.assert_allclose(made, hub_presets.logits(theirs, IDS), rtol=1e-4, atol=1e-4)
+    bpe = found.tokenizer()
+    assert [*bpe.special] == ["<|endoftext|>", *(f"<unused {number}>" for number in range(262, 265))]
+    assert bpe.decode(bpe.encode(tf.constant(["the theft"]))).numpy()[0] == b"the theft"
+
+
 def greedy(network: CausalLM, ids: np.ndarray, length: int) -> np.ndarray:
     """Continues token by token with a kept past."""
     past: list[Any] = []

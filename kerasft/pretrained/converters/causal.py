@@ -15,6 +15,7 @@ from kerasft.pretrained.converters import hub, hub_causal
 from kerasft.pretrained.converters.causal_folder import CausalFolder, byte_pairs, needed, read_json
 from kerasft.pretrained.converters.places import Place, fill
 from kerasft.pretrained.converters.report import LoadReport
+from kerasft.pretrained.converters.transformers_tokens import transformers_tokens
 from kerasft.pretrained.readers.gguf import Gguf, read_gguf
 from kerasft.pretrained.safetensors import open_tensors
 
@@ -47,7 +48,9 @@ class LlamaFolder(CausalFolder):
 
     def tokenizer(self) -> ByteBpe:
         found = _gguf(self.folder)
-        record = _gguf_tokens(self.folder, found) if found is not None else hub_tokens(self.folder)
+        if found is not None:
+            return byte_pairs(self.folder, _gguf_tokens(self.folder, found))
+        record = transformers_tokens(self.folder, size=self.sizes.vocabulary)
         return byte_pairs(self.folder, record)
 
     def load_weights(self, network: CausalLM) -> LoadReport:
@@ -110,8 +113,8 @@ def _from_gguf(folder: Path, file: Gguf) -> CausalFolder:
         raise PretrainedError(
             f'{folder} holds a model of the architecture "{kind}"; only "llama" is converted'
         )
-    if "output.weight" in file.tensors:
-        raise PretrainedError(f"{folder} has an output table of its own; only tied ones are converted")
+    if "rope_freqs.weight" in file.tensors:
+        raise PretrainedError(f"{folder} scales its rotary positions (rope_freqs), which is not covered")
     with needed(folder):
         width, heads = settings["llama.embedding_length"], settings["llama.attention.head_count"]
         sizes = CausalSizes(
@@ -124,6 +127,7 @@ def _from_gguf(folder: Path, file: Gguf) -> CausalFolder:
             hidden=settings["llama.feed_forward_length"],
             base=settings.get("llama.rope.freq_base", 10000.0),
             epsilon=settings["llama.attention.layer_norm_rms_epsilon"],
+            tied="output.weight" not in file.tensors,
         )
         context = settings["llama.context_length"]
     return LlamaFolder(
@@ -137,11 +141,6 @@ def _from_gguf(folder: Path, file: Gguf) -> CausalFolder:
 def _from_hub(folder: Path, config: Mapping[str, Any]) -> CausalFolder:
     from kerasft.generation import CausalSizes
 
-    if not config.get("tie_word_embeddings", False):
-        raise PretrainedError(f"{folder} has an output table of its own; only tied ones are converted")
-    scaling = config.get("rope_scaling")
-    if scaling:
-        raise PretrainedError(f"{folder} scales its rotary positions ({scaling}), which is not covered")
     with needed(folder):
         heads, width = config["num_attention_heads"], config["hidden_size"]
         sizes = CausalSizes(
@@ -155,11 +154,27 @@ def _from_hub(folder: Path, config: Mapping[str, Any]) -> CausalFolder:
             base=float(config.get("rope_theta", 10000.0)),
             epsilon=config["rms_norm_eps"],
             bias=bool(config.get("attention_bias", False)),
+            tied=bool(config.get("tie_word_embeddings", False)),
+            **_scaling(folder, config.get("rope_scaling") or {}),
         )
         context = config["max_position_embeddings"]
     path = folder / "tokenizer_config.json"
     template = read_json(path).get("chat_template", "") if path.is_file() else ""
     return LlamaFolder(folder=folder, sizes=sizes, context=context, system=_system(template))
+
+
+def _scaling(folder: Path, scaling: Mapping[str, Any]) -> dict[str, Any]:
+    kind = scaling.get("rope_type", scaling.get("type", "default"))
+    if kind == "default":
+        return {}
+    if kind == "linear":
+        return {"stretch": float(scaling["factor"])}
+    if kind == "llama3":
+        names = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
+        return {"bands": tuple(float(scaling[name]) for name in names)}
+    raise PretrainedError(
+        f"{folder} scales its rotary positions ({kind}), which is not covered; linear and llama3 are"
+    )
 
 
 def _system(template: Any) -> str:
@@ -185,39 +200,6 @@ def _gguf_tokens(folder: Path, file: Gguf) -> dict[str, Any]:
         }
 
 
-def hub_tokens(folder: Path) -> dict[str, Any]:
-    """Returns the arguments of `ByteBpe` that a `tokenizer.json` of Hugging Face stands for.
-
-    Raises:
-        PretrainedError: There is none, or it is of a sort that is not known.
-    """
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        raise PretrainedError(f"{folder} has no tokenizer.json, which the tokenizer is read from")
-    record = read_json(path)
-    with needed(folder):
-        model = record["model"]
-        cuts = record["pre_tokenizer"] or {}
-        steps = cuts["pretokenizers"] if cuts.get("type") == "Sequence" else [cuts]
-        digits = [step for step in steps if step.get("type") == "Digits" and step.get("individual_digits")]
-        bytewise = [step for step in steps if step.get("type") == "ByteLevel" and step.get("use_regex", True)]
-        known = len(steps) == len(digits) + len(bytewise) and len(bytewise) == 1
-        if model.get("type") != "BPE" or not known or bytewise[0].get("add_prefix_space"):
-            raise PretrainedError(
-                f"the tokenizer of {folder} cuts text by a rule that is not known; byte-level BPE as of "
-                "GPT-2 or SmolLM is"
-            )
-        added = {token["id"]: token["content"] for token in record.get("added_tokens", ())}
-        numbers = {**{number: token for token, number in model["vocab"].items()}, **added}
-        merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
-        return {
-            "tokens": [numbers[number] for number in range(len(numbers))],
-            "merges": merges,
-            "split": "smollm" if digits else "gpt2",
-            "special": sorted(added),
-        }
-
-
 def _places(network: CausalLM, *, gguf: bool) -> list[Place]:
     sizes = network.sizes
     side = 0 if gguf else 1
@@ -239,6 +221,9 @@ def _places(network: CausalLM, *, gguf: bool) -> list[Place]:
         Place(tensor=f"{first}.weight", variable=network.embedding.table),
         Place(tensor=f"{last}.weight", variable=network.norm.scale),
     ]
+    if not sizes.tied:
+        head = "output.weight" if gguf else "lm_head.weight"
+        places.append(Place(tensor=head, variable=network.output_table.table))
     heads = {"query": sizes.heads, "key": sizes.kv_heads}
     for index, block in enumerate(network.blocks):
         before = f"blk.{index}." if gguf else f"model.layers.{index}."

@@ -256,7 +256,7 @@ def open_preset(folder: Path) -> PresetFolder:
         if refused is not None:
             raise PretrainedError(f"{folder} says {refused}; such a {kind} is not converted")
         sizes = CausalSizes(**family.fields(config))
-        context = family.context(config)
+        context = _least(family.context(config), config.get("max_position_embeddings"))
     return PresetFolder(folder=folder, sizes=sizes, context=context, system="", kind=kind)
 
 
@@ -266,7 +266,11 @@ def _described(folder: Path) -> tuple[str, Config]:
     if "class_name" not in record:
         backbone = hub.read_backbone(folder, load_weights=False)
         tied = getattr(getattr(backbone, "token_embedding", None), "tie_weights", True)
-        return type(backbone).__name__, {**backbone.get_config(), "tie_word_embeddings": tied}
+        added = {
+            "tie_word_embeddings": tied,
+            "max_position_embeddings": record.get("max_position_embeddings"),
+        }
+        return type(backbone).__name__, {**backbone.get_config(), **added}
     with needed(folder):
         kind, config = record["class_name"], record["config"]
         if record.get("registered_name") != f"keras_hub>{kind}" or not _is_of_hub(record):
@@ -281,6 +285,10 @@ def _described(folder: Path) -> tuple[str, Config]:
                     "dtype policies are loaded, since others would run code of the preset"
                 )
     return kind, config
+
+
+def _least(*bounds: int | None) -> int | None:
+    return min((bound for bound in bounds if bound is not None), default=None)
 
 
 def _is_of_hub(record: Config) -> bool:

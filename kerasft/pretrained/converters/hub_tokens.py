@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kerasft.errors import ConfigError, PretrainedError
 from kerasft.pretrained.converters.causal_folder import byte_pairs, needed, read_json
+from kerasft.pretrained.converters.transformers_tokens import transformers_tokens
 
 if TYPE_CHECKING:
     from kerasft.generation import ByteBpe, SentencePieces
@@ -27,18 +28,21 @@ _MARKS = ("<start_of_turn>", "<end_of_turn>", "<mask>", "<|im_start|>", "<|im_en
 
 
 def read_tokenizer(folder: Path, *, size: int) -> ByteBpe | SentencePieces:
-    """Returns the tokenizer of a preset.
+    """Returns the tokenizer of a preset, or of a Hugging Face folder.
 
     Args:
-        folder: The preset.
+        folder: The folder.
         size: Number of tokens of the network.
 
     Raises:
         PretrainedError: It has no tokenizer, or one that is not known.
     """
-    kind = _config(folder).get("class_name")
+    record = _config(folder)
+    if "class_name" not in record:
+        return _transformers(folder, size=size)
+    kind = record["class_name"]
     if kind in _PIECES:
-        return _pieces(folder, size=size)
+        return _pieces(_asset(folder, "vocabulary.spm"), size=size)
     if kind in _SPLITS:
         return byte_pairs(folder, {**_pairs(folder, size=size), "split": _SPLITS[kind]})
     raise PretrainedError(
@@ -46,14 +50,20 @@ def read_tokenizer(folder: Path, *, size: int) -> ByteBpe | SentencePieces:
     )
 
 
-def _pieces(folder: Path, *, size: int) -> SentencePieces:
+def _transformers(folder: Path, *, size: int) -> ByteBpe | SentencePieces:
+    path = folder / "tokenizer.model"
+    if path.is_file():
+        return _pieces(path, size=size)
+    return byte_pairs(folder, transformers_tokens(folder, size=size))
+
+
+def _pieces(path: Path, *, size: int) -> SentencePieces:
     from kerasft.generation import SentencePieces
 
-    path = _asset(folder, "vocabulary.spm")
     try:
         return SentencePieces(path.read_bytes(), size=size, special=_MARKS)
     except (OSError, ConfigError) as error:
-        raise PretrainedError(f"the tokenizer of {folder} cannot be used: {error}") from error
+        raise PretrainedError(f"the tokenizer {path} cannot be used: {error}") from error
 
 
 def _pairs(folder: Path, *, size: int) -> dict[str, Any]:
