@@ -365,6 +365,20 @@ class Task:
         """Returns a few raw rows, targets included: column to values."""
         raise NotImplementedError(f"abstract: {type(self).__name__}.example() must return a few raw rows")
 
+    def next_request(self, answer: dict[str, Any], *, signature: str) -> tuple[str, dict[str, Any]] | None:
+        """Returns what a client sends after an answer, where a signature goes on with what another one gave.
+
+        An export adds it to the warm-up requests; what no `example` can hold, such as a state, is warm then.
+
+        Args:
+            answer: What the signature gave for the first row of `example`, arrays by name.
+            signature: Its name.
+
+        Returns:
+            A signature and its inputs, or None if nothing follows.
+        """
+        return None
+
     def estimate(self) -> dict[str, str]:
         """Returns what a training with this config costs, name to a sentence with its formula.
 

@@ -38,7 +38,7 @@ def export_task(
             module,
             signatures=signatures,
             target=target,
-            examples=_examples(task),
+            examples=_examples(task, signatures),
             manifest={
                 "task": task.name,
                 "config": task.dump_config(),
@@ -78,8 +78,14 @@ def _dense(tensor: Any) -> Any:
     return tensor.to_tensor() if hasattr(tensor, "to_tensor") else tensor
 
 
-def _examples(task: Task) -> list[Example]:
-    """Returns requests of all rows at once and of one row, for each signature that the example fits."""
+def _examples(task: Task, signatures: Mapping[str, Any]) -> list[Example]:
+    """Returns requests of all rows at once and of one row, for each signature that the example fits.
+
+    And the one that follows, where a signature goes on with what another one gave.
+    """
+    import tensorflow as tf
+
+    from kerasft.task import Task
     from kerasft.training.examples import raw_tensors
 
     rows = task.example()
@@ -89,5 +95,10 @@ def _examples(task: Task) -> list[Example]:
             fields = tuple(field for field in task.fields() if field.name in specs)
             tensors = raw_tensors({k: rows[k] for k in specs}, fields)
             raw = {k: _dense(tensor).numpy() for k, tensor in tensors.items()}
-            examples += [(name, raw), (name, {k: v[:1] for k, v in raw.items()})]
+            one = {k: v[:1] for k, v in raw.items()}
+            examples += [(name, raw), (name, one)]
+            if type(task).next_request is not Task.next_request:
+                answer = signatures[name](**{k: tf.constant(v) for k, v in one.items()})
+                following = task.next_request({k: v.numpy() for k, v in answer.items()}, signature=name)
+                examples += [] if following is None else [following]
     return examples

@@ -473,6 +473,12 @@ class Dialogue(kerasft.Task):
             "max_tokens": [8] * number,
         }
 
+    def next_request(self, answer: dict[str, Any], *, signature: str) -> tuple[str, dict[str, Any]] | None:
+        if signature != "chat_start":
+            return None
+        # Of one row and few tokens, the state is small enough to go with an export.
+        return "chat_next", {**answer, "steps": np.ones([1], np.int64)}
+
     def resources(self) -> list[Any]:
         self.replier()
         return [*self.codec.resources, *([] if self._shared is None else [self._shared.cache])]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import kerasft
+from kerasft.export import layout, warmup
 from kerasft.serving import Server
 from kerasft_dialogue.manager import DialogueManager, Sampling
 
@@ -42,6 +43,14 @@ def talk(source: object, sampling: Sampling = SAMPLING) -> list[str | None]:
             pieces = list(session.stream(said))
             assert "".join(pieces) == session.turns[-1].reply
         return [turn.reply for turn in session.turns]
+
+
+def test_every_signature_is_warm_the_stream_too(trained, export: Path) -> None:
+    (version,) = (path for path in export.iterdir() if path.is_dir())
+    requests = [log.predict_log.request for log in warmup.read_logs(version / layout.WARMUP)]
+    assert {request.model_spec.signature_name for request in requests} == {*trained.signatures()}
+    (streamed,) = (one for one in requests if one.model_spec.signature_name == "chat_next")
+    assert {*streamed.inputs} == {*trained.signatures()["chat_next"]}
 
 
 def test_a_task_its_export_and_a_server_reply_alike(trained, export: Path) -> None:
