@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent import futures
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from kerasft.serving import ServingError, protos
 from kerasft.serving.server import batching
-from kerasft.serving.server.batching import Batcher, BatchingOptions
+from kerasft.serving.server.batching import Batcher, BatchingOptions, Caller
 
 FETCH = ("y",)
 
@@ -42,109 +42,153 @@ def rows(*values: float) -> dict[str, Any]:
     return {"x": np.array(values, np.float32)}
 
 
-def with_batcher(work: Callable[[Batcher, Machine], Awaitable[None]], **options: Any) -> list[int]:
-    """Runs `work` in an event loop and returns the sizes of the batches that ran."""
-    machine = Machine()
-    batcher = Batcher(machine.run, options=BatchingOptions(**options))
+class Client(Caller):
+    """A caller that tells when its request is in the queue."""
 
-    async def main() -> None:
-        try:
-            await asyncio.wait_for(work(batcher, machine), 30)
-        finally:
-            machine.go.set()
-            batcher.close()
+    def __init__(self, deadline: float | None = None) -> None:
+        super().__init__(deadline=deadline)
+        self.queued = threading.Event()
 
-    asyncio.run(main())
+
+class Clients(Batcher):
+    """A batcher, and a thread for each of those who ask it."""
+
+    def __init__(self, machine: Machine, **options: Any) -> None:
+        super().__init__(machine.run, options=BatchingOptions(**options))
+        self._pool = futures.ThreadPoolExecutor(100)
+
+    def _queue(self, job: Any) -> None:
+        super()._queue(job)
+        job.caller.queued.set()
+
+    def ask(
+        self,
+        feeds: Mapping[str, Any],
+        fetches: Sequence[str] = FETCH,
+        *,
+        joinable: bool = True,
+        constants: Collection[str] = (),
+        client: Client | None = None,
+        **options: Any,
+    ) -> futures.Future[list[Any]]:
+        """Returns the answer to come, once the request runs or waits in the queue, or was refused."""
+        client = client or Client()
+        future = self._pool.submit(
+            self.run, feeds, fetches, joinable=joinable, caller=client, constants=constants, **options
+        )
+        future.add_done_callback(lambda _: client.queued.set())
+        client.queued.wait()
+        return future
+
+    def hold(self, machine: Machine, x: Any = 0.0) -> futures.Future[list[Any]]:
+        """A request that is running and stays so until `machine.go` is set."""
+        machine.go.clear()
+        first = self.ask({"x": np.array(x, np.float32, ndmin=1)})
+        machine.started.acquire()
+        return first
+
+
+def results(*answers: futures.Future[list[Any]]) -> list[list[Any]]:
+    return [answer.result(timeout=30) for answer in answers]
+
+
+def with_batcher(
+    work: Callable[[Clients, Machine], None], machine: Machine | None = None, **options: Any
+) -> list[int]:
+    """Runs `work` and returns the sizes of the batches that ran."""
+    machine = machine or Machine()
+    batcher = Clients(machine, **options)
+    try:
+        work(batcher, machine)
+    finally:
+        machine.go.set()
+        batcher.close()
+        batcher._pool.shutdown()
+    assert not batcher._lines
+    assert not batcher._running
+    assert not batcher._queued_rows
     return machine.sizes
 
 
-async def held(batcher: Batcher, machine: Machine) -> asyncio.Future[list[Any]]:
-    """A request that is running and stays so until `machine.go` is set."""
-    machine.go.clear()
-    first = batcher.submit(rows(0.0), FETCH, joinable=True)
-    await asyncio.to_thread(machine.started.acquire)
-    return first
-
-
 def test_a_lone_request_runs_at_once() -> None:
-    async def work(batcher: Batcher, machine: Machine) -> None:
-        (answer,) = await batcher.submit(rows(1.0, 2.0), FETCH, joinable=True)
+    def work(batcher: Clients, machine: Machine) -> None:
+        ((answer,),) = results(batcher.ask(rows(1.0, 2.0)))
         assert answer.tolist() == [2.0, 4.0]
 
     assert with_batcher(work) == [2]
 
 
 def test_what_queued_meanwhile_is_the_next_batch() -> None:
-    async def work(batcher: Batcher, machine: Machine) -> None:
-        first = await held(batcher, machine)
-        others = [batcher.submit(rows(*[float(i)] * i), FETCH, joinable=True) for i in range(1, 5)]
+    def work(batcher: Clients, machine: Machine) -> None:
+        first = batcher.hold(machine)
+        others = [batcher.ask(rows(*[float(i)] * i)) for i in range(1, 5)]
         machine.go.set()
-        answers = [answer.tolist() for (answer,) in await asyncio.gather(first, *others)]
+        answers = [answer.tolist() for (answer,) in results(first, *others)]
         assert answers == [[0.0], [2.0], [4.0] * 2, [6.0] * 3, [8.0] * 4]
 
     assert with_batcher(work) == [1, 10]
 
 
 def test_clients_that_ask_again_and_again_fall_into_step() -> None:
-    async def work(batcher: Batcher, machine: Machine) -> None:
-        first = await held(batcher, machine)
-        others = [batcher.submit(rows(1.0), FETCH, joinable=True) for _ in range(3)]
+    def work(batcher: Clients, machine: Machine) -> None:
+        first = batcher.hold(machine)
+        others = [batcher.ask(rows(1.0)) for _ in range(3)]
         machine.go.set()
-        await first
-        again = batcher.submit(rows(1.0), FETCH, joinable=True)
-        await asyncio.gather(again, *others)
-        await asyncio.gather(*(batcher.submit(rows(1.0), FETCH, joinable=True) for _ in range(4)))
+        results(first)
+        again = batcher.ask(rows(1.0))
+        results(again, *others)
+        results(*(batcher.ask(rows(1.0)) for _ in range(4)))
 
     assert with_batcher(work, gather=1e9) == [1, 4, 4]
 
 
 def test_no_batch_waits_for_ever_for_clients_that_left() -> None:
-    async def work(batcher: Batcher, machine: Machine) -> None:
-        first = await held(batcher, machine)
-        others = [batcher.submit(rows(1.0), FETCH, joinable=True) for _ in range(3)]
+    def work(batcher: Clients, machine: Machine) -> None:
+        first = batcher.hold(machine)
+        others = [batcher.ask(rows(1.0)) for _ in range(3)]
         machine.go.set()
-        await asyncio.gather(first, *others)
-        await batcher.submit(rows(1.0), FETCH, joinable=True)
+        results(first, *others)
+        results(batcher.ask(rows(1.0)))
         assert not batcher._last
-        await batcher.submit(rows(1.0), FETCH, joinable=True)
+        results(batcher.ask(rows(1.0)))
 
     assert with_batcher(work, gather=1.0) == [1, 3, 1, 1]
 
 
 def test_a_lone_client_never_waits() -> None:
-    async def work(batcher: Batcher, machine: Machine) -> None:
+    def work(batcher: Clients, machine: Machine) -> None:
         for _ in range(3):
-            await batcher.submit(rows(1.0, 2.0), FETCH, joinable=True)
+            results(batcher.ask(rows(1.0, 2.0)))
 
     assert with_batcher(work, gather=1e9) == [2, 2, 2]
 
 
 def test_what_is_remembered_of_batches_is_bounded() -> None:
-    async def work(batcher: Batcher, machine: Machine) -> None:
+    def work(batcher: Clients, machine: Machine) -> None:
         for width in range(1, 70):
-            first = await held(batcher, machine)
             x = np.ones((1, width), np.float32)
-            others = [batcher.submit({"x": x}, FETCH, joinable=True) for _ in range(2)]
+            first = batcher.hold(machine, x)
+            others = [batcher.ask({"x": x}) for _ in range(2)]
             machine.go.set()
-            await asyncio.gather(first, *others)
+            results(first, *others)
         assert len(batcher._last) == 64
 
-    with_batcher(work, gather=1e6)
+    with_batcher(work)
 
 
 def test_batches_have_a_largest_size() -> None:
-    async def work(batcher: Batcher, machine: Machine) -> None:
-        first = await held(batcher, machine)
-        others = [batcher.submit(rows(1.0, 1.0), FETCH, joinable=True) for _ in range(5)]
+    def work(batcher: Clients, machine: Machine) -> None:
+        first = batcher.hold(machine)
+        others = [batcher.ask(rows(1.0, 1.0)) for _ in range(5)]
         machine.go.set()
-        await asyncio.gather(first, *others)
+        results(first, *others)
 
     assert with_batcher(work, max_batch_size=4) == [1, 4, 4, 2]
 
 
 def test_batches_are_padded_to_allowed_sizes() -> None:
-    async def work(batcher: Batcher, machine: Machine) -> None:
-        (answer,) = await batcher.submit(rows(1.0, 2.0, 3.0), FETCH, joinable=True)
+    def work(batcher: Clients, machine: Machine) -> None:
+        ((answer,),) = results(batcher.ask(rows(1.0, 2.0, 3.0)))
         assert answer.tolist() == [2.0, 4.0, 6.0]
 
     assert with_batcher(work, max_batch_size=8, allowed_sizes=(1, 4, 8)) == [4]
@@ -152,12 +196,12 @@ def test_batches_are_padded_to_allowed_sizes() -> None:
 
 @pytest.mark.parametrize("pad", [True, False])
 def test_inputs_of_other_lengths_are_padded_with_their_first_element_where_asked(pad: bool) -> None:
-    async def work(batcher: Batcher, machine: Machine) -> None:
-        first = await held(batcher, machine)
-        sent = [np.array([[1.0, 2.0]]), np.array([[3.0, 4.0, 5.0], [6.0, 7.0, 8.0]]), np.zeros((1, 0))]
-        others = [batcher.submit({"x": x}, FETCH, joinable=True) for x in sent]
+    def work(batcher: Clients, machine: Machine) -> None:
+        first = batcher.hold(machine, np.zeros((1, 3)))
+        sent = [[[1.0, 2.0]], [[3.0, 4.0, 5.0], [6.0, 7.0, 8.0]], np.zeros((1, 0))]
+        others = [batcher.ask({"x": np.array(x, np.float32)}) for x in sent]
         machine.go.set()
-        answers = [answer.tolist() for (answer,) in (await asyncio.gather(first, *others))[1:]]
+        answers = [answer.tolist() for (answer,) in (results(first, *others))[1:]]
         short = [[2.0, 4.0, 2.0]] if pad else [[2.0, 4.0]]
         assert answers == [short, [[6.0, 8.0, 10.0], [12.0, 14.0, 16.0]], [[]]]
 
@@ -172,58 +216,182 @@ def test_strings_are_padded_too() -> None:
 
 
 def test_a_full_queue_refuses_in_the_words_of_tensorflow_serving() -> None:
-    async def work(batcher: Batcher, machine: Machine) -> None:
-        first = await held(batcher, machine)
-        second = batcher.submit(rows(1.0, 1.0), FETCH, joinable=True)
+    def work(batcher: Clients, machine: Machine) -> None:
+        first = batcher.hold(machine)
+        second = batcher.ask(rows(1.0, 1.0))
         with pytest.raises(ServingError) as caught:
-            batcher.submit(rows(1.0), FETCH, joinable=True)
+            results(batcher.ask(rows(1.0)))
         assert (caught.value.code, caught.value.details) == (
             "UNAVAILABLE",
             "The batch scheduling queue to which this task was submitted is full; currently 1 batches "
             "enqueued and max_enqueued_batches is 1",
         )
         machine.go.set()
-        await asyncio.gather(first, second)
+        results(first, second)
 
     assert with_batcher(work, max_batch_size=2, max_enqueued_batches=1) == [1, 2]
 
 
 def test_cancelled_requests_leave_the_queue_and_make_room() -> None:
-    async def work(batcher: Batcher, machine: Machine) -> None:
-        first = await held(batcher, machine)
-        gone = batcher.submit(rows(5.0, 5.0, 5.0), FETCH, joinable=True)
-        gone.cancel()
-        last = batcher.submit(rows(1.0), FETCH, joinable=True)
+    def work(batcher: Clients, machine: Machine) -> None:
+        first = batcher.hold(machine)
+        client = Client()
+        gone = batcher.ask(rows(5.0, 5.0, 5.0), client=client)
+        client.leave()
+        with pytest.raises(ServingError) as caught:
+            results(gone)
+        assert caught.value.code == "CANCELLED"
+        last = batcher.ask(rows(1.0, 1.0, 1.0))
         machine.go.set()
-        await asyncio.gather(first, last)
+        results(first, last)
 
-    assert with_batcher(work) == [1, 1]
+    assert with_batcher(work, max_batch_size=3, max_enqueued_batches=1) == [1, 3]
 
 
 def test_requests_whose_deadline_passed_do_not_run() -> None:
-    async def work(batcher: Batcher, machine: Machine) -> None:
-        first = await held(batcher, machine)
-        late = batcher.submit(rows(5.0), FETCH, joinable=True, deadline=time.monotonic())
-        machine.go.set()
-        await first
+    def work(batcher: Clients, machine: Machine) -> None:
+        first = batcher.hold(machine)
+        late = batcher.ask(rows(5.0), client=Client(deadline=time.monotonic()))
         with pytest.raises(ServingError) as caught:
-            await late
+            results(late)
         assert caught.value.code == "DEADLINE_EXCEEDED"
+        machine.go.set()
+        results(first)
 
     assert with_batcher(work) == [1]
 
 
 def test_one_bad_request_does_not_spoil_the_batch() -> None:
-    async def work(batcher: Batcher, machine: Machine) -> None:
-        first = await held(batcher, machine)
-        good = batcher.submit(rows(1.0), FETCH, joinable=True)
-        bad = batcher.submit(rows(-1.0), FETCH, joinable=True)
+    def work(batcher: Clients, machine: Machine) -> None:
+        first = batcher.hold(machine)
+        good = batcher.ask(rows(1.0))
+        bad = batcher.ask(rows(-1.0))
         machine.go.set()
-        assert [answer.tolist() for (answer,) in await asyncio.gather(first, good)] == [[0.0], [2.0]]
+        assert [answer.tolist() for (answer,) in results(first, good)] == [[0.0], [2.0]]
         with pytest.raises(ServingError, match="negative"):
-            await bad
+            results(bad)
 
     assert with_batcher(work) == [1, 2, 1, 1]
+
+
+def test_a_request_runs_in_the_thread_of_one_that_waits() -> None:
+    class Threads(Machine):
+        def run(self, feeds: Mapping[str, Any], fetches: Sequence[str]) -> list[Any]:
+            threads.append(threading.current_thread().name)
+            return super().run(feeds, fetches)
+
+    threads: list[str] = []
+
+    def work(batcher: Clients, machine: Machine) -> None:
+        batcher.run(rows(1.0), FETCH, joinable=True, caller=Client())
+        assert threads == [threading.current_thread().name]
+        first = batcher.hold(machine)
+        others = [batcher.ask(rows(1.0)) for _ in range(2)]
+        machine.go.set()
+        results(first, *others)
+        assert {name.partition("-")[0] for name in threads[1:]} == {"ThreadPoolExecutor"}
+
+    with_batcher(work, Threads())
+
+
+def test_who_leaves_does_not_wait_for_a_batch_that_runs() -> None:
+    def work(batcher: Clients, machine: Machine) -> None:
+        first = batcher.hold(machine)
+        clients = [Client() for _ in range(3)]
+        asked = [batcher.ask(rows(float(i)), client=client) for i, client in enumerate(clients)]
+        before, machine.go = machine.go, threading.Event()
+        before.set()
+        results(first)
+        machine.started.acquire()
+        clients[2].leave()
+        with pytest.raises(ServingError) as caught:
+            results(asked[2])
+        assert caught.value.code == "CANCELLED"
+        machine.go.set()
+        assert [answer.tolist() for (answer,) in results(*asked[:2])] == [[0.0], [2.0]]
+
+    assert with_batcher(work) == [1, 3]
+
+
+def test_an_answer_that_cannot_be_made_fails_alone() -> None:
+    def finish(values: list[Any]) -> Any:
+        if values[0][0] == 4:
+            raise ServingError("four", code="OUT_OF_RANGE")
+        return values[0].tolist()
+
+    def work(batcher: Clients, machine: Machine) -> None:
+        first = batcher.hold(machine)
+        asked = [batcher.ask(rows(value), finish=finish) for value in (1.0, 2.0, 3.0)]
+        machine.go.set()
+        assert results(first, asked[0], asked[2])[1:] == [[2.0], [6.0]]
+        with pytest.raises(ServingError, match="four"):
+            results(asked[1])
+
+    assert with_batcher(work) == [1, 3]
+
+
+def test_so_many_batches_of_a_kind_run_at_a_time() -> None:
+    def work(batcher: Clients, machine: Machine) -> None:
+        running = [batcher.hold(machine) for _ in range(3)]
+        others = [batcher.ask(rows(1.0)) for _ in range(2)]
+        machine.go.set()
+        results(*running, *others)
+
+    assert with_batcher(work, threads=3) == [1, 1, 1, 2]
+
+
+def test_a_batch_waits_for_others_for_a_time_and_no_longer() -> None:
+    def full(batcher: Clients, machine: Machine) -> None:
+        client = Client()
+        gone = batcher.ask(rows(1.0), client=client)
+        client.leave()
+        with pytest.raises(ServingError):
+            results(gone)
+        results(*(batcher.ask(rows(1.0)) for _ in range(3)))
+
+    assert with_batcher(full, max_batch_size=3, timeout=1e6) == [3]
+
+    def over(batcher: Clients, machine: Machine) -> None:
+        client = Client()
+        gone = batcher.ask(rows(1.0), client=client)
+        other = batcher.ask(rows(2.0))
+        client.leave()
+        results(other)
+        with pytest.raises(ServingError):
+            results(gone)
+
+    assert with_batcher(over, max_batch_size=3, timeout=0.2) == [1]
+
+    def closed(batcher: Clients, machine: Machine) -> None:
+        waiting = batcher.ask(rows(1.0))
+        batcher.close()
+        results(waiting)
+
+    assert with_batcher(closed, max_batch_size=3, timeout=1e6) == [1]
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    fates=st.lists(st.sampled_from(["stay", "leave", "late", "wide", "alone"]), min_size=1, max_size=40),
+    options=st.sampled_from([{}, {"threads": 2}, {"timeout": 0.001}, {"max_batch_size": 3}]),
+)
+def test_whoever_leaves_nobody_waits_for_ever(fates: list[str], options: dict[str, Any]) -> None:
+    def work(batcher: Clients, machine: Machine) -> None:
+        asked = []
+        for number, fate in enumerate(fates):
+            client = Client(deadline=time.monotonic() if fate == "late" else None)
+            x = np.full((1, 2) if fate == "wide" else 1, number, np.float32)
+            asked.append(batcher.ask({"x": x}, joinable=fate != "alone", client=client))
+            if fate == "leave":
+                client.leave()
+        for number, (fate, future) in enumerate(zip(fates, asked, strict=True)):
+            error = future.exception(timeout=30)
+            if error is None:
+                assert (future.result()[0] == 2 * number).all()
+            else:
+                assert fate in ("leave", "late")
+
+    with_batcher(work, **options)
 
 
 def test_constants_are_shared_and_not_split() -> None:
@@ -231,49 +399,41 @@ def test_constants_are_shared_and_not_split() -> None:
         def run(self, feeds: Mapping[str, Any], fetches: Sequence[str]) -> list[Any]:
             return [*super().run(feeds, fetches), np.array([b"a", b"b"], object)]
 
-    machine = Names()
-    batcher = Batcher(machine.run, options=BatchingOptions())
-
-    async def main() -> None:
-        machine.go.clear()
-        futures = [
-            batcher.submit(rows(*[1.0] * size), ("y", "names"), joinable=True, constants={"names"})
-            for size in (1, 2, 2)
-        ]
+    def work(batcher: Clients, machine: Machine) -> None:
+        first = batcher.hold(machine)
+        others = [batcher.ask(rows(*[1.0] * size), ("y", "names"), constants={"names"}) for size in (1, 2, 2)]
         machine.go.set()
-        answers = await asyncio.gather(*futures)
+        answers = results(first, *others)[1:]
         assert [(y.tolist(), names.tolist()) for y, names in answers] == [
             ([2.0] * size, [b"a", b"b"]) for size in (1, 2, 2)
         ]
 
-    asyncio.run(main())
-    batcher.close()
-    assert sum(machine.sizes) == 5
+    assert sum(with_batcher(work, Names())) == 6
 
 
 def test_requests_of_different_kinds_run_apart() -> None:
-    async def work(batcher: Batcher, machine: Machine) -> None:
-        first = await held(batcher, machine)
-        wide = batcher.submit({"x": np.ones((1, 2), np.float32)}, FETCH, joinable=True)
-        whole = batcher.submit({"x": np.ones(1, np.int32)}, FETCH, joinable=True)
-        alone = [batcher.submit(rows(1.0), FETCH, joinable=False) for _ in range(2)]
+    def work(batcher: Clients, machine: Machine) -> None:
+        first = batcher.hold(machine)
+        wide = batcher.ask({"x": np.ones((1, 2), np.float32)})
+        whole = batcher.ask({"x": np.ones(1, np.int32)})
+        alone = [batcher.ask(rows(1.0), joinable=False) for _ in range(2)]
         machine.go.set()
-        answers = await asyncio.gather(first, wide, whole, *alone)
+        answers = results(first, wide, whole, *alone)
         assert [answer.shape for (answer,) in answers] == [(1,), (1, 2), (1,), (1,), (1,)]
 
     assert with_batcher(work) == [1] * 5
 
 
 def test_requests_larger_than_a_batch_run_alone_or_are_refused() -> None:
-    async def work(batcher: Batcher, machine: Machine) -> None:
-        (answer,) = await batcher.submit(rows(1.0, 2.0, 3.0), FETCH, joinable=True)
+    def work(batcher: Clients, machine: Machine) -> None:
+        ((answer,),) = results(batcher.ask(rows(1.0, 2.0, 3.0)))
         assert answer.tolist() == [2.0, 4.0, 6.0]
 
     assert with_batcher(work, max_batch_size=2) == [3]
 
-    async def refused(batcher: Batcher, machine: Machine) -> None:
+    def refused(batcher: Clients, machine: Machine) -> None:
         with pytest.raises(ServingError) as caught:
-            batcher.submit(rows(1.0, 2.0, 3.0), FETCH, joinable=True)
+            results(batcher.ask(rows(1.0, 2.0, 3.0)))
         assert (caught.value.code, caught.value.details) == (
             "INVALID_ARGUMENT",
             "Task size 3 is larger than maximum input batch size 2",
@@ -288,20 +448,14 @@ def test_a_model_that_does_not_keep_rows_apart_is_asked_one_by_one() -> None:
             super().run(feeds, fetches)
             return [feeds["x"].mean(keepdims=True)]
 
-    machine = Mean()
-    batcher = Batcher(machine.run, options=BatchingOptions())
-
-    async def main() -> None:
+    def work(batcher: Clients, machine: Machine) -> None:
         for _ in range(2):
-            first = await held(batcher, machine)
-            others = [batcher.submit(rows(float(i)), FETCH, joinable=True) for i in (1, 2)]
+            first = batcher.hold(machine)
+            others = [batcher.ask(rows(float(i))) for i in (1, 2)]
             machine.go.set()
-            answers = await asyncio.gather(first, *others)
-            assert [answer.tolist() for (answer,) in answers] == [[0.0], [1.0], [2.0]]
+            assert [answer.tolist() for (answer,) in results(first, *others)] == [[0.0], [1.0], [2.0]]
 
-    asyncio.run(main())
-    batcher.close()
-    assert machine.sizes == [1, 2, 1, 1, 1, 1, 1]
+    assert with_batcher(work, Mean()) == [1, 2, 1, 1, 1, 1, 1]
 
 
 @settings(max_examples=20, deadline=None)
@@ -310,9 +464,9 @@ def test_a_model_that_does_not_keep_rows_apart_is_asked_one_by_one() -> None:
     size=st.integers(1, 8),
 )
 def test_everybody_gets_an_own_answer(requests: list[list[float]], size: int) -> None:
-    async def work(batcher: Batcher, machine: Machine) -> None:
-        futures = [batcher.submit(rows(*values), FETCH, joinable=True) for values in requests]
-        answers = [answer.tolist() for (answer,) in await asyncio.gather(*futures)]
+    def work(batcher: Clients, machine: Machine) -> None:
+        asked = [batcher.ask(rows(*values)) for values in requests]
+        answers = [answer.tolist() for (answer,) in results(*asked)]
         assert answers == [[value * 2 for value in values] for values in requests]
 
     sizes = with_batcher(work, max_batch_size=size)
@@ -321,10 +475,10 @@ def test_everybody_gets_an_own_answer(requests: list[list[float]], size: int) ->
 
 
 def test_a_closed_queue_refuses() -> None:
-    async def work(batcher: Batcher, machine: Machine) -> None:
+    def work(batcher: Clients, machine: Machine) -> None:
         batcher.close()
         with pytest.raises(ServingError, match="shutting down") as caught:
-            batcher.submit(rows(1.0), FETCH, joinable=True)
+            results(batcher.ask(rows(1.0)))
         assert caught.value.code == "UNAVAILABLE"
 
     assert with_batcher(work) == []

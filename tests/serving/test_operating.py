@@ -23,6 +23,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from kerasft.export.runtime import Model
 from kerasft.serving import Client, Server, ServingError, protos
 from kerasft.serving.server import BatchingOptions, Tls, logs
+from kerasft.serving.server.batching import Batcher
 from kerasft.serving.server.metrics import PATH, Histogram
 from kerasft.serving.tensors import to_proto
 
@@ -149,6 +150,70 @@ def test_a_deadline_passes_for_the_client_and_in_the_queue(judge: Path, gate: Ga
         gate.opened.set()
         assert answer_of(first.result(timeout=60)) == [0.5]
         assert answer_of(last.result(timeout=60)) == [1.5]
+
+
+@pytest.fixture
+def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows each run of a model had."""
+    sizes: list[int] = []
+    run = Model.run
+
+    def counted(model: Model, feeds: Mapping[str, Any], fetches: Sequence[str]) -> Any:
+        sizes.append(len(next(iter(feeds.values()))))
+        return run(model, feeds, fetches)
+
+    monkeypatch.setattr(Model, "run", counted)
+    return sizes
+
+
+def test_requests_from_both_ports_run_together(judge: Path, sizes: list[int]) -> None:
+    batching = BatchingOptions(max_batch_size=7, timeout=1e6)
+    with (
+        Server(judge, grpc_port=0, rest_port=0, batching=batching) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        predict = channel.unary_unary(PREDICT)
+        calls = [predict.future(request_of(*[float(i)] * i)) for i in (1, 2, 3)]
+        assert server.rest_address is not None
+        rest = http.client.HTTPConnection(server.rest_address, timeout=60)
+        rest.request("POST", "/v1/models/default:predict", json.dumps({"instances": [8]}))
+        assert json.loads(rest.getresponse().read()) == {"predictions": [4.0]}
+        assert [answer_of(call.result(timeout=60)) for call in calls] == [[0.5], [1.0] * 2, [1.5] * 3]
+    assert sizes == [7]
+
+
+def test_a_client_that_leaves_makes_room(
+    judge: Path, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queued, dropped = threading.Semaphore(0), threading.Semaphore(0)
+    queue, drop = Batcher._queue, Batcher._drop_if_gone
+
+    def told_queue(batcher: Batcher, job: Any) -> None:
+        queue(batcher, job)
+        queued.release()
+
+    def told_drop(batcher: Batcher, job: Any) -> None:
+        drop(batcher, job)
+        if job.done:
+            dropped.release()
+
+    monkeypatch.setattr(Batcher, "_queue", told_queue)
+    monkeypatch.setattr(Batcher, "_drop_if_gone", told_drop)
+    batching = BatchingOptions(max_batch_size=2, timeout=1e6)
+    with (
+        Server(judge, grpc_port=0, batching=batching) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        predict = channel.unary_unary(PREDICT)
+        gone = predict.future(request_of(1.0))
+        queued.acquire()
+        gone.cancel()
+        dropped.acquire()
+        calls = [predict.future(request_of(float(i))) for i in (2, 3)]
+        assert [answer_of(call.result(timeout=60)) for call in calls] == [[1.0], [1.5]]
+    page = server.manager.metrics.page()
+    assert sizes == [2]
+    assert 'request_count{model_name="default",status="CANCELLED"} 1' in page
 
 
 def test_a_rest_request_that_takes_too_long_is_told_so(judge: Path, gate: Gate) -> None:
@@ -349,6 +414,45 @@ def test_health_follows_the_life_of_the_server(judge: Path, gate: Gate) -> None:
         assert answer_of(under_way.result(timeout=60)) == [0.5]
         stopping.join()
         assert code_of(channel.unary_unary(PREDICT).future(request_of(1.0), timeout=10)) == "UNAVAILABLE"
+
+
+def test_those_who_watch_the_health_do_not_take_all_threads(judge: Path) -> None:
+    server = Server(judge, grpc_port=0, max_concurrent=3)
+    server.start()
+    with grpc.insecure_channel(server.address) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        seen = health.Watch(health_pb2.HealthCheckRequest())
+        assert next(seen).status == health_pb2.HealthCheckResponse.SERVING
+        with pytest.raises(grpc.RpcError, match="more than 1 clients watch") as caught:
+            next(health.Watch(health_pb2.HealthCheckRequest()))
+        error: Any = caught.value
+        assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert answer_of(channel.unary_unary(PREDICT)(request_of(1.0), timeout=60)) == [0.5]
+        server.stop()
+        assert [answer.status for answer in seen] == [health_pb2.HealthCheckResponse.NOT_SERVING]
+
+
+def test_it_stops_under_load(judge: Path) -> None:
+    codes: set[str] = set()
+    answered = threading.Semaphore(0)
+
+    def work() -> None:
+        with grpc.insecure_channel(server.address) as channel:
+            predict = channel.unary_unary(PREDICT)
+            while not codes & {"UNAVAILABLE", "CANCELLED"}:
+                error: Any = predict.future(request_of(1.0), timeout=60).exception()
+                codes.add("OK" if error is None else error.code().name)
+                answered.release()
+
+    with Server(judge, grpc_port=0, rest_port=0) as server:
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for _ in range(100):
+            answered.acquire()
+    for thread in threads:
+        thread.join()
+    assert codes <= {"OK", "UNAVAILABLE", "CANCELLED"}
 
 
 def test_a_port_that_is_taken_frees_the_other(judge: Path) -> None:

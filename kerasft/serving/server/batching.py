@@ -1,12 +1,12 @@
-"""Requests that wait for a busy model run together: the next batch is what queued meanwhile."""
+"""Requests that come at the same time run together, in the thread of one of those who wait for them."""
 
 from __future__ import annotations
 
-import asyncio
 import collections
 import contextlib
 import dataclasses
 import os
+import queue
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -21,7 +21,8 @@ Run = Callable[[Mapping[str, Array], Sequence[str]], list[Array]]
 Observe = Callable[[Sequence[float], float], None]
 
 _KINDS_REMEMBERED = 64
-_SHORTEST_WAIT = 1e-3  # To wake a thread costs more than a shorter wait saves.
+_LONGEST_WAIT = 3600.0  # gRPC may give deadlines that no clock can wait for.
+_SHORTEST_WAIT = 1e-3  # A server in Python takes as long to receive eight requests.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,9 +35,9 @@ class BatchingOptions:
         threads: How many batches of one kind may run at a time.
         timeout: Seconds that the first request of a batch waits for others although the model is free.
         gather: A batch waits for as many rows as were under way when the last ended (its own and those that
-            had queued), at most this share of the time that the last took. Clients that wait for answers
-            ask again at about the same time; without this the first of them would run alone. A lone client
-            never waits, and nobody where it would be for less than a millisecond.
+            had queued), at most this share of the time that the last took, or a millisecond if that is
+            more; 0 never waits. Clients that wait for answers ask again at about the same time; without
+            this the first of them would run alone. A lone client never waits.
         allowed_sizes: If given, batches are padded to the next of these sizes; the last is `max_batch_size`.
         refuse_larger: Refuse a request of more rows than `max_batch_size`, as TensorFlow Serving does when
             its batching is on; otherwise such a request runs alone.
@@ -86,33 +87,110 @@ class BatchingOptions:
         return options
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
+class Caller:
+    """Who waits for an answer, in a thread of its own.
+
+    Args:
+        deadline: When the answer is no longer wanted, on the clock of `time.monotonic`.
+    """
+
+    def __init__(self, *, deadline: float | None = None) -> None:
+        self.deadline = deadline
+        self._left = False
+        self._calls: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def leave(self) -> None:
+        """Says, from any thread, that the answer is no longer wanted."""
+        self._left = True
+        self.wake()
+
+    def gone(self) -> ServingError | None:
+        """Returns why the answer is no longer wanted, or None if it is."""
+        if self._left:
+            return ServingError("the client did not wait for the answer", code="CANCELLED")
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            return ServingError("the deadline passed before the answer was there", code="DEADLINE_EXCEEDED")
+        return None
+
+    def wake(self) -> None:
+        """Ends a wait, this one or the next."""
+        self._calls.put(None)
+
+    def wait(self, until: float | None) -> None:
+        """Sleeps until `wake`, `leave`, the deadline or that time, or for less."""
+        now = time.monotonic()
+        ends = [end for end in (until, self.deadline, now + _LONGEST_WAIT) if end is not None]
+        with contextlib.suppress(queue.Empty):
+            self._calls.get(timeout=max(0.0, min(ends) - now))
+
+
+def _as_they_are(values: list[Array]) -> Any:
+    return values
+
+
+class _Alone:
+    """The kind of one request that runs alone."""
+
+
+@dataclasses.dataclass(eq=False, kw_only=True, slots=True)
 class _Job:
+    """A request; all but what it asks for changes under the batcher's lock until it is done.
+
+    Attributes:
+        kind: What may run together has the same.
+        batch: What its thread is to run: this request and others.
+        until: When its thread is to look whether its batch has waited long enough.
+        answer: What it gets, or the error that it gets, once it is done.
+    """
+
     feeds: Mapping[str, Array]
     fetches: Sequence[str]
     constants: Collection[str]
     rows: int
-    kind: Any  # What may run together has the same; None runs alone.
-    deadline: float | None
-    future: asyncio.Future[list[Array]]
+    caller: Caller
+    finish: Callable[[list[Array]], Any]
     queued: float
+    kind: Any
+    batch: list[_Job] | None = None
+    until: float | None = None
+    answer: Any = None
+    done: bool = False
+
+    def settle(self, result: list[Array] | Exception) -> None:
+        if not isinstance(result, Exception):
+            try:
+                self.answer = self.finish(result)
+            except Exception as error:
+                self.answer = error
+        else:
+            self.answer = result
+        self.done = True
+
+
+@dataclasses.dataclass(eq=False)
+class _Line:
+    """Requests of one kind that wait."""
+
+    jobs: list[_Job] = dataclasses.field(default_factory=list)
+    rows: int = 0
 
 
 class _Last(NamedTuple):
-    """Of the last batch of a kind: rows under way at its end, when that was, and the seconds that it took."""
+    """Of the last batch of a kind: rows under way at its end, and until when others may be waited for."""
 
     rows: int
     ended: float
-    seconds: float
+    patience: float
 
 
 class Batcher:
-    """A queue before a model and the threads that empty it.
+    """A queue before a model, emptied by the threads of those who wait in it.
 
-    A request that finds the model free runs at once, but for a short wait when others were under way with the
-    last one (`BatchingOptions.gather`). One that does not waits, and runs together with all of its kind (the
-    same tensors, types and sizes but for the first dimension) that came meanwhile. If a batch fails, its
-    requests run one by one, so that each gets its own answer or error.
+    A request that finds the model free runs at once, in its own thread, but for a short wait when others were
+    under way with the last one (`BatchingOptions.gather`). One that does not waits, and runs together with
+    all of its kind (the same tensors, types and sizes but for the first dimension) that came meanwhile: one
+    of their threads runs the batch and wakes the others. If a batch fails, its requests run one by one, so
+    that each gets its own answer or error.
 
     Args:
         run: Runs the model: named arrays in, the fetched arrays out.
@@ -126,191 +204,213 @@ class Batcher:
         self.options = options
         self._run = run
         self._observe = observe
-        self._changed = threading.Condition()
-        self._queue: collections.deque[_Job] = collections.deque()
+        self._lock = threading.Lock()
+        self._lines: dict[Any, _Line] = {}
         self._queued_rows = 0
         self._running: collections.Counter[Any] = collections.Counter()
+        self._most_running = max(options.threads, os.cpu_count() or 1)
         self._alone: set[Any] = set()
         self._last: dict[Any, _Last] = {}
         self._closed = False
-        self._threads = [
-            threading.Thread(target=self._work, name=f"kerasft-model-{index}", daemon=True)
-            for index in range(max(options.threads, os.cpu_count() or 1))
-        ]
-        for thread in self._threads:
-            thread.start()
 
-    def submit(
+    def run(
         self,
         feeds: Mapping[str, Array],
         fetches: Sequence[str],
         *,
         joinable: bool,
+        caller: Caller,
         constants: Collection[str] = (),
-        deadline: float | None = None,
-    ) -> asyncio.Future[list[Array]]:
-        """Queues a request. Call it in an event loop, always the same.
+        finish: Callable[[list[Array]], Any] = _as_they_are,
+    ) -> Any:
+        """Runs a request in the calling thread, or waits until another has run it.
 
         Args:
             feeds: An array for each tensor to feed.
             fetches: The tensors to compute.
             joinable: Whether the first dimension of all of them counts independent rows, `constants` aside.
+            caller: Who waits for the answer; a request that nobody waits for does not run.
             constants: Tensors that are the same whatever is fed.
-            deadline: When the answer is no longer wanted, on the clock of `time.monotonic`.
+            finish: Makes the answer of the fetched arrays; it may be called in another thread.
 
         Returns:
-            The arrays to come; a request whose future is cancelled in time does not run.
+            What `finish` returns.
 
         Raises:
-            ServingError: UNAVAILABLE if the queue is full, INVALID_ARGUMENT if the request is too large.
+            ServingError: UNAVAILABLE if the queue is full, INVALID_ARGUMENT if the request is too large,
+                CANCELLED or DEADLINE_EXCEEDED if the answer is no longer wanted.
         """
-        kind, rows = self._kind(feeds, fetches) if joinable else (None, 1)
-        limit, batches = self.options.max_batch_size, self.options.max_enqueued_batches
-        if kind is not None and rows > limit:
+        kind, rows = self._kind(feeds, fetches) if joinable else (_Alone(), 1)
+        limit = self.options.max_batch_size
+        if rows > limit:
             if self.options.refuse_larger:
                 raise ServingError(f"Task size {rows} is larger than maximum input batch size {limit}",
                                    code="INVALID_ARGUMENT")  # fmt: skip
-            kind, rows = None, limit
+            kind, rows = _Alone(), limit
         job = _Job(
             feeds=feeds,
             fetches=fetches,
             constants=constants,
             rows=rows,
-            kind=kind,
-            deadline=deadline,
-            future=asyncio.get_running_loop().create_future(),
+            caller=caller,
+            finish=finish,
             queued=time.monotonic(),
+            kind=kind,
         )
-        with self._changed:
-            if self._closed:
-                raise ServingError("the server is shutting down", code="UNAVAILABLE")
-            if self._queued_rows + rows > limit * batches:
-                waiting = -(-self._queued_rows // limit)
-                raise ServingError(
-                    "The batch scheduling queue to which this task was submitted is full; currently "
-                    f"{waiting} batches enqueued and max_enqueued_batches is {batches}",
-                    code="UNAVAILABLE",
-                )
-            self._queue.append(job)
-            self._queued_rows += rows
-            if self._free(kind):
-                self._changed.notify()
-        return job.future
+        with self._lock:
+            self._queue(job)
+            self._start(kind, own=job)
+        while not job.done:
+            if job.batch is not None:
+                self._lead(job)
+                continue
+            caller.wait(job.until)
+            with self._lock:
+                if job.batch is None and not job.done:
+                    job.until = None
+                    self._drop_if_gone(job)
+                    self._start(kind, own=job)
+        if isinstance(job.answer, Exception):
+            raise job.answer
+        return job.answer
 
     def close(self) -> None:
-        """Lets the threads end once the queue is empty; later requests are refused."""
-        with self._changed:
+        """Refuses later requests; those that wait do not wait for others any more."""
+        with self._lock:
             self._closed = True
-            self._changed.notify_all()
+            self._start_all()
 
     def _kind(self, feeds: Mapping[str, Array], fetches: Sequence[str]) -> tuple[Any, int]:
         sizes = {array.shape[:1] for array in feeds.values()}
         if self.options.max_batch_size == 1 or len(sizes) != 1 or sizes & {(), (0,)}:
-            return None, 1
+            return _Alone(), 1
         # What has no first element cannot be padded.
         pad = self.options.pad and all(array.size for array in feeds.values())
         tensors = tuple(
             (name, array.dtype.char, array.ndim if pad else array.shape[1:]) for name, array in feeds.items()
         )
         kind = (tensors, tuple(fetches))
-        return (None, 1) if kind in self._alone else (kind, sizes.pop()[0])
+        return (_Alone(), 1) if kind in self._alone else (kind, sizes.pop()[0])
+
+    # What follows, down to `_remember`, holds the lock.
+
+    def _queue(self, job: _Job) -> None:
+        if self._closed:
+            raise ServingError("the server is shutting down", code="UNAVAILABLE")
+        limit, batches = self.options.max_batch_size, self.options.max_enqueued_batches
+        if self._queued_rows + job.rows > limit * batches:
+            waiting = -(-self._queued_rows // limit)
+            raise ServingError(
+                "The batch scheduling queue to which this task was submitted is full; currently "
+                f"{waiting} batches enqueued and max_enqueued_batches is {batches}",
+                code="UNAVAILABLE",
+            )
+        line = self._lines.setdefault(job.kind, _Line())
+        line.jobs.append(job)
+        line.rows += job.rows
+        self._queued_rows += job.rows
+
+    def _start(self, kind: Any, *, own: _Job | None = None) -> None:
+        """Gives the batches of a kind that may run to the calling thread, if its own request is in it, or to
+        the thread of another of their requests."""
+        while (line := self._lines.get(kind)) and self._free(kind):
+            wanted, until = self._patience(kind, line)
+            if line.rows < wanted and time.monotonic() < until:
+                first = line.jobs[0]
+                if first.until != until:
+                    first.until = until
+                    if first is not own:
+                        first.caller.wake()
+                return
+            if batch := self._take(kind):
+                self._running[kind] += 1
+                leader = own if own is not None and own in batch else batch[0]
+                leader.batch = batch
+                if leader is not own:
+                    leader.caller.wake()
+
+    def _start_all(self) -> None:
+        for kind in list(self._lines):
+            if self._running.total() == self._most_running:
+                return
+            self._start(kind)
 
     def _free(self, kind: Any) -> bool:
-        return kind is None or self._running[kind] < self.options.threads
+        return self._running[kind] < self.options.threads and self._running.total() < self._most_running
 
-    def _work(self) -> None:
-        while True:
-            with self._changed:
-                jobs = self._take()
-                while not jobs:
-                    if self._closed and not self._queue:
-                        return
-                    self._changed.wait(self._until_due())
-                    jobs = self._take()
-                kind = jobs[0].kind
-                self._running[kind] += 1
-            self._answer(jobs)
-
-    def _until_due(self) -> float | None:
-        ends = [self._patience(job)[1] for job in self._queue if self._free(job.kind)]
-        return max(0.0, min(ends) - time.monotonic()) if ends else None
-
-    def _patience(self, job: _Job) -> tuple[int, float]:
-        """Returns how many rows the batch of a request waits for, and until when."""
-        if job.kind is None or self._closed:
-            return 1, job.queued
+    def _patience(self, kind: Any, line: _Line) -> tuple[int, float]:
+        """Returns how many rows the next batch of a line waits for, and until when."""
+        queued = line.jobs[0].queued
+        if isinstance(kind, _Alone) or self._closed:
+            return 1, queued
         if self.options.timeout:
-            return self.options.max_batch_size, job.queued + self.options.timeout
-        last = self._last.get(job.kind)
-        if last is None:
-            return 1, job.queued
-        return last.rows, max(job.queued, last.ended) + self.options.gather * last.seconds
+            return self.options.max_batch_size, queued + self.options.timeout
+        last = self._last.get(kind)
+        return (1, queued) if last is None else (last.rows, max(queued, last.ended) + last.patience)
 
-    def _due(self, job: _Job) -> bool:
-        wanted, end = self._patience(job)
-        return wanted <= 1 or time.monotonic() >= end or self._rows(job.kind) >= wanted
-
-    def _rows(self, kind: Any) -> int:
-        return sum(job.rows for job in self._queue if job.kind == kind)
-
-    def _take(self) -> list[_Job]:
-        """Takes the first request that may run out of the queue, and all that may run with it."""
-        self._drop_unwanted()
-        first = next((job for job in self._queue if self._free(job.kind) and self._due(job)), None)
-        if first is None:
-            return []
-        taken, room = [first], self.options.max_batch_size - first.rows
-        left: collections.deque[_Job] = collections.deque()
-        for job in self._queue:
-            if job is first:
-                continue
-            if job.kind is None or job.kind != first.kind or job.rows > room:
+    def _take(self, kind: Any) -> list[_Job]:
+        """Takes the next batch out of a line; what is left lines up behind the other kinds."""
+        line = self._lines.pop(kind)
+        taken, left, room = [], [], self.options.max_batch_size
+        for job in line.jobs:
+            if job.rows > room:
                 left.append(job)
-            else:
+                continue
+            self._queued_rows -= job.rows
+            job.until = None
+            if job.caller.gone() is None:  # Otherwise its thread is about to notice.
                 taken.append(job)
                 room -= job.rows
-        self._queue = left
-        self._queued_rows -= sum(job.rows for job in taken)
+        if left:
+            self._lines[kind] = _Line(left, sum(job.rows for job in left))
         return taken
 
-    def _drop_unwanted(self) -> None:
-        now = time.monotonic()
-        late = [job for job in self._queue if job.deadline is not None and now >= job.deadline]
-        if late:
-            _deliver([(job, _late()) for job in late])
-        if late or any(job.future.cancelled() for job in self._queue):
-            gone = set(late)
-            self._queue = collections.deque(
-                job for job in self._queue if job not in gone and not job.future.cancelled()
-            )
-            self._queued_rows = sum(job.rows for job in self._queue)
+    def _drop_if_gone(self, job: _Job) -> None:
+        error = job.caller.gone()
+        if error is None:
+            return
+        job.settle(error)
+        line = self._lines.get(job.kind)
+        if line and job in line.jobs:
+            line.jobs.remove(job)
+            line.rows -= job.rows
+            self._queued_rows -= job.rows
+            if not line.jobs:
+                del self._lines[job.kind]
 
-    def _answer(self, jobs: list[_Job]) -> None:
-        kind, began = jobs[0].kind, time.monotonic()
-        results = self._together(jobs)
-        seconds = time.monotonic() - began
-        self._observe([began - job.queued for job in jobs], seconds)
-        with self._changed:
-            self._running[kind] -= 1
-            if not self._running[kind]:
-                del self._running[kind]
-            self._remember(jobs, began, seconds)
-        _deliver(list(zip(jobs, results, strict=True)))
-
-    def _remember(self, jobs: list[_Job], began: float, seconds: float) -> None:
-        kind = jobs[0].kind
-        rows = min(sum(job.rows for job in jobs) + self._rows(kind), self.options.max_batch_size)
-        others = len(jobs) > 1 or any(job.kind == kind for job in self._queue)
+    def _remember(self, jobs: list[_Job], seconds: float) -> None:
+        kind, rows = jobs[0].kind, sum(job.rows for job in jobs)
         self._last.pop(kind, None)
-        if kind is not None and others and self.options.gather * seconds >= _SHORTEST_WAIT:
-            self._last[kind] = _Last(rows, began + seconds, seconds)
+        line = self._lines.get(kind)
+        if (len(jobs) > 1 or line) and self.options.gather:
+            rows = min(rows + (line.rows if line else 0), self.options.max_batch_size)
+            patience = max(self.options.gather * seconds, _SHORTEST_WAIT)
+            self._last[kind] = _Last(rows, time.monotonic(), patience)
             if len(self._last) > _KINDS_REMEMBERED:
                 del self._last[next(iter(self._last))]
+
+    def _lead(self, own: _Job) -> None:
+        """Runs the batch that the thread of a request was given."""
+        jobs, own.batch = own.batch or [], None
+        began = time.monotonic()
+        results = self._together(jobs)
+        seconds = time.monotonic() - began
+        with self._lock:
+            self._running[own.kind] -= 1
+            if not self._running[own.kind]:
+                del self._running[own.kind]
+            self._remember(jobs, seconds)
+            self._start_all()
+        for job, result in zip(jobs, results, strict=True):
+            job.settle(result)
+            if job is not own:
+                job.caller.wake()
+        self._observe([began - job.queued for job in jobs], seconds)
 
     def _together(self, jobs: list[_Job]) -> list[list[Array] | Exception]:
         rows = sum(job.rows for job in jobs)
         size = next((size for size in self.options.allowed_sizes if size >= rows), rows)
-        if jobs[0].kind is None or (len(jobs) == 1 and size == rows):
+        if isinstance(jobs[0].kind, _Alone) or (len(jobs) == 1 and size == rows):
             return [self._single(job) for job in jobs]
         try:
             values = self._run(_joined(jobs, size), jobs[0].fetches)
@@ -320,7 +420,7 @@ class Batcher:
         if any(own and value.shape[:1] != (size,) for own, value in zip(by_row, values, strict=True)):
             self._alone.add(jobs[0].kind)
             return [self._single(job) for job in jobs]
-        ends = np.cumsum([job.rows for job in jobs])
+        ends = np.cumsum([job.rows for job in jobs]).tolist()
         spans = [slice(end - job.rows, end) for job, end in zip(jobs, ends, strict=True)]
         named = list(zip(by_row, values, strict=True))
         return [[value[span] if own else value for own, value in named] for span in spans]
@@ -330,10 +430,6 @@ class Batcher:
             return self._run(job.feeds, job.fetches)
         except Exception as error:
             return error
-
-
-def _late() -> ServingError:
-    return ServingError("the deadline passed while the request was queued", code="DEADLINE_EXCEEDED")
 
 
 def _joined(jobs: list[_Job], size: int) -> dict[str, Array]:
@@ -358,17 +454,3 @@ def _padded(arrays: list[Array]) -> list[Array]:
         whole[tuple(slice(size) for size in array.shape)] = array
         padded.append(whole)
     return padded
-
-
-def _deliver(results: list[tuple[_Job, list[Array] | Exception]]) -> None:
-    def settle() -> None:
-        for job, result in results:
-            if job.future.done():
-                continue
-            if isinstance(result, Exception):
-                job.future.set_exception(result)
-            else:
-                job.future.set_result(result)
-
-    with contextlib.suppress(RuntimeError):  # The server stopped and closed the loop: nobody waits any more.
-        results[0][0].future.get_loop().call_soon_threadsafe(settle)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
 
 from kerasft.serving import protos
 from kerasft.serving.errors import ServingError
+from kerasft.serving.server.batching import Caller
 from kerasft.serving.server.services import Services
 
 MESSAGE_LIMIT = 1024
@@ -21,14 +22,14 @@ _log = logging.getLogger("kerasft.serving")
 
 
 def handlers(services: Services, health: Health) -> list[grpc.GenericRpcHandler[Any, Any]]:
-    """Returns what a `grpc.aio` server is to be given."""
+    """Returns what a `grpc.server` is to be given."""
     timed = {
         "Predict": services.predict,
         "Classify": services.classify,
         "Regress": services.regress,
         "MultiInference": services.multi_inference,
     }
-    methods: dict[str, dict[str, Callable[[Any, grpc.aio.ServicerContext], Awaitable[Any]]]] = {
+    methods: dict[str, dict[str, Callable[[Any, grpc.ServicerContext], Any]]] = {
         protos.PREDICTION_SERVICE: {
             **{name: _timed(answer) for name, answer in timed.items()},
             "GetModelMetadata": _plain(services.metadata),
@@ -60,7 +61,7 @@ def handlers(services: Services, health: Health) -> list[grpc.GenericRpcHandler[
     return result
 
 
-def add_reflection(server: grpc.aio.Server) -> None:
+def add_reflection(server: grpc.Server) -> None:
     """Lets clients ask a server for its services and messages (`grpc.reflection.v1alpha`)."""
     from grpc_reflection.v1alpha import reflection
 
@@ -69,66 +70,87 @@ def add_reflection(server: grpc.aio.Server) -> None:
 
 
 class Health:
-    """grpc.health.v1: serving from the start of the server until it drains."""
+    """grpc.health.v1: serving from the start of the server until it drains.
 
-    def __init__(self) -> None:
+    Args:
+        max_watches: How many streams of `Watch` may be open, each of which takes a thread; more are refused.
+    """
+
+    def __init__(self, *, max_watches: int) -> None:
         names = ("", protos.PREDICTION_SERVICE, protos.MODEL_SERVICE)
         self._statuses = dict.fromkeys(names, _SERVING)
-        self._changed = asyncio.Condition()
+        self._draining = False
+        self._changed = threading.Condition()
+        self._watches = threading.BoundedSemaphore(max_watches)
+        self._max_watches = max_watches
 
-    async def check(self, request: Any) -> Any:
+    def check(self, request: Any) -> Any:
         """Answers a HealthCheckRequest."""
         if request.service not in self._statuses:
             raise ServingError(f"unknown service {request.service}", code="NOT_FOUND")
         return protos.HealthCheckResponse(status=self._statuses[request.service])
 
-    async def list(self, request: Any) -> Any:
+    def list(self, request: Any) -> Any:
         """Answers a HealthListRequest."""
         response = protos.methods(protos.HEALTH_SERVICE)["List"][1]()
         for name, status in self._statuses.items():
             response.statuses[name].status = status
         return response
 
-    async def watch(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-        """Streams the status of a service, now and whenever it changes."""
-        sent = None
-        while True:
-            async with self._changed:
-                while self._status(request.service) == sent:
-                    await self._changed.wait()
-                sent = self._status(request.service)
-            yield protos.HealthCheckResponse(status=sent)
+    def watch(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        """Streams the status of a service: now, and when the server drains, which ends the stream."""
+        if not self._watches.acquire(blocking=False):
+            context.abort(
+                grpc.StatusCode.RESOURCE_EXHAUSTED, f"more than {self._max_watches} clients watch the health"
+            )
+        try:
+            context.add_callback(self._notify)
+            first = self._status(request.service)
+            yield protos.HealthCheckResponse(status=first)
+            with self._changed:
+                self._changed.wait_for(lambda: self._draining or not context.is_active())
+            if (last := self._status(request.service)) != first:
+                yield protos.HealthCheckResponse(status=last)
+        finally:
+            self._watches.release()
 
-    async def drain(self) -> None:
+    def drain(self) -> None:
         """Says from now on that nothing is served."""
-        async with self._changed:
+        with self._changed:
+            self._draining = True
             self._statuses = dict.fromkeys(self._statuses, _NOT_SERVING)
+            self._changed.notify_all()
+
+    def _notify(self) -> None:
+        with self._changed:
             self._changed.notify_all()
 
     def _status(self, service: str) -> int:
         return self._statuses.get(service, _UNKNOWN)
 
 
-def _timed(answer: Callable[..., Awaitable[Any]]) -> Any:
-    async def method(request: Any, context: Any) -> Any:
+def _timed(answer: Callable[..., Any]) -> Any:
+    def method(request: Any, context: Any) -> Any:
         remaining = context.time_remaining()
-        deadline = None if remaining is None else time.monotonic() + remaining
-        return await answer(request, deadline=deadline, entrypoint="GRPC")
+        caller = Caller(deadline=None if remaining is None else time.monotonic() + remaining)
+        if not context.add_callback(caller.leave):
+            caller.leave()
+        return answer(request, caller=caller, entrypoint="GRPC")
 
     return method
 
 
-def _plain(answer: Callable[[Any], Awaitable[Any]]) -> Any:
-    async def method(request: Any, context: Any) -> Any:
-        return await answer(request)
+def _plain(answer: Callable[[Any], Any]) -> Any:
+    def method(request: Any, context: Any) -> Any:
+        return answer(request)
 
     return method
 
 
-def _guarded(method: Callable[[Any, Any], Awaitable[Any]]) -> Any:
-    async def guarded(request: Any, context: Any) -> Any:
+def _guarded(method: Callable[[Any, Any], Any]) -> Any:
+    def guarded(request: Any, context: Any) -> Any:
         try:
-            return await method(request, context)
+            return method(request, context)
         except ServingError as error:
             code, text = error.code, error.details
         except Exception:
@@ -136,7 +158,7 @@ def _guarded(method: Callable[[Any, Any], Awaitable[Any]]) -> Any:
             code, text = "INTERNAL", "the server failed; its log says why"
         if len(text) > MESSAGE_LIMIT:
             text = text[:MESSAGE_LIMIT] + "...TRUNCATED"
-        await context.abort(grpc.StatusCode[code], text)
+        context.abort(grpc.StatusCode[code], text)
 
     return guarded
 

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -147,20 +147,12 @@ class ModelManager:
 
     # What is served.
 
-    @contextlib.contextmanager
-    def use(self, spec: Any) -> Iterator[Servable]:
-        """Finds the version that a ModelSpec asks for and keeps it while the block runs.
+    def use(self, spec: Any) -> Servable:
+        """Finds the version that a ModelSpec asks for; the `with` block that it is given to keeps it.
 
         Raises:
             ServingError: With the code and message of TensorFlow Serving.
         """
-        servable = self._find(spec)
-        try:
-            yield servable
-        finally:
-            servable.release()
-
-    def _find(self, spec: Any) -> Servable:
         if not spec.name:
             raise ServingError("ModelSpec has no name specified.", code="INVALID_ARGUMENT")
         choice, number = spec.WhichOneof("version_choice"), spec.version.value

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import re
-import time
+from concurrent import futures
 from typing import Any
 from urllib.parse import unquote
 
@@ -15,6 +16,7 @@ from kerasft.export import layout
 from kerasft.serving import protos
 from kerasft.serving.errors import ServingError
 from kerasft.serving.server import metrics, rest_json
+from kerasft.serving.server.batching import Caller
 from kerasft.serving.server.calls import invalid
 from kerasft.serving.server.services import Services
 
@@ -59,10 +61,12 @@ class RestApi:
         self._max_concurrent = max_concurrent
         self._metrics_path = metrics_path
         self._under_way = 0
+        self._pool = futures.ThreadPoolExecutor(max_concurrent, "kerasft-rest")
 
     def application(self, *, max_body_bytes: int) -> web.Application:
         """Returns the application for aiohttp to run."""
         application = web.Application(client_max_size=max_body_bytes)
+        application.on_cleanup.append(self._close)
         application.router.add_route("*", "/{path:.*}", self.handle)
         return application
 
@@ -77,8 +81,9 @@ class RestApi:
         if self._under_way >= self._max_concurrent:
             return _failure(429, f"more than {self._max_concurrent} requests are under way")
         self._under_way += 1
+        caller = Caller()
         try:
-            body = await asyncio.wait_for(self._answer(request, path), self._timeout)
+            body = await asyncio.wait_for(self._answer(request, path, caller), self._timeout)
             return web.Response(body=body, content_type="application/json")
         except ServingError as error:
             return _failure(_STATUSES.get(error.code, 500), error.details)
@@ -92,37 +97,45 @@ class RestApi:
             _log.exception("a request failed for a reason of the server's own")
             return _failure(500, "the server failed; its log says why")
         finally:
+            caller.leave()
             self._under_way -= 1
 
-    async def _answer(self, request: web.Request, path: str) -> bytes:
-        deadline = time.monotonic() + self._timeout
-        if request.method == "POST" and (match := _POST.fullmatch(path)):
+    async def _close(self, _: web.Application) -> None:
+        self._pool.shutdown()
+
+    async def _answer(self, request: web.Request, path: str, caller: Caller) -> bytes:
+        content = await request.read() if request.method == "POST" else b""
+        answer = functools.partial(self._body, request.method, path, content, caller)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, answer)
+
+    def _body(self, method: str, path: str, content: bytes, caller: Caller) -> bytes:
+        if method == "POST" and (match := _POST.fullmatch(path)):
             spec = _spec(match)
-            document = rest_json.parse(await request.read())
+            document = rest_json.parse(content)
             spec.signature_name = rest_json.signature_of(document)
             if match["method"].lower() == "predict":
-                return await self._predict(spec, document, deadline)
+                return self._predict(spec, document, caller)
             if match["method"].lower() == "classify":
                 message = protos.ClassificationRequest(model_spec=spec)
                 rest_json.fill_examples(document, message.input)
-                response = await self._services.classify(message, deadline=deadline, entrypoint="REST")
+                response = self._services.classify(message, caller=caller, entrypoint="REST")
                 return rest_json.classify_body(response)
             message = protos.RegressionRequest(model_spec=spec)
             rest_json.fill_examples(document, message.input)
-            response = await self._services.regress(message, deadline=deadline, entrypoint="REST")
+            response = self._services.regress(message, caller=caller, entrypoint="REST")
             return rest_json.regress_body(response)
-        if request.method == "GET" and (match := _GET.fullmatch(path)):
+        if method == "GET" and (match := _GET.fullmatch(path)):
             if not match["name"]:
                 raise invalid("Missing model name in request.")
             spec = _spec(match)
             if match["metadata"]:
                 asked = protos.GetModelMetadataRequest(model_spec=spec, metadata_field=["signature_def"])
-                return rest_json.metadata_body(await self._services.metadata(asked))
+                return rest_json.metadata_body(self._services.metadata(asked))
             asked = protos.GetModelStatusRequest(model_spec=spec)
-            return rest_json.status_body(await self._services.status(asked))
-        raise invalid(f"Malformed request: {request.method} {path}")
+            return rest_json.status_body(self._services.status(asked))
+        raise invalid(f"Malformed request: {method} {path}")
 
-    async def _predict(self, spec: Any, document: dict[str, Any], deadline: float) -> bytes:
+    def _predict(self, spec: Any, document: dict[str, Any], caller: Caller) -> bytes:
         name = spec.signature_name or layout.DEFAULT_SIGNATURE
         with self._services.manager.use(spec) as servable:
             if name not in servable.model.signatures:
@@ -132,7 +145,7 @@ class RestApi:
             raise invalid(f"Failed to get input map for signature: {spec.signature_name or 'DEFAULT'}")
         message = protos.PredictRequest(model_spec=spec)
         rows = rest_json.fill_predict(document, infos, message.inputs)
-        response = await self._services.predict(message, deadline=deadline, entrypoint="REST")
+        response = self._services.predict(message, caller=caller, entrypoint="REST")
         return rest_json.predict_body(response, rows=rows)
 
 

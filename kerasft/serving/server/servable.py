@@ -15,7 +15,7 @@ from kerasft.export import layout, warmup
 from kerasft.export.runtime import Model, RuntimeFailure
 from kerasft.serving.errors import ServingError
 from kerasft.serving.server import examples, predict
-from kerasft.serving.server.batching import Batcher, BatchingOptions
+from kerasft.serving.server.batching import Batcher, BatchingOptions, Caller
 from kerasft.serving.server.calls import Array, Call
 from kerasft.serving.server.dependence import constant_tensors
 from kerasft.serving.server.metrics import Metrics
@@ -32,7 +32,8 @@ Prepare = Callable[..., Call]
 
 
 class Servable:
-    """A loaded version. `load` makes one; `take` and `release` count those who use it.
+    """A loaded version. `load` makes one; `take` and `release`, or the end of a `with` block, count those who
+    use it.
 
     Args:
         name: What clients call the model.
@@ -101,7 +102,7 @@ class Servable:
         """Checks a request with `predict.prepare` or a function of `examples`."""
         return checked(request, version=self.version, signatures=self.model.signatures)
 
-    async def run(self, call: Call, *, deadline: float | None = None) -> Any:
+    def run(self, call: Call, *, caller: Caller) -> Any:
         """Runs a call, together with others if they come at the same time, and returns its response.
 
         Raises:
@@ -110,10 +111,14 @@ class Servable:
         joinable = self._row_inputs.issuperset(call.feeds) and all(
             name in self._row_outputs or name in self._constants for name in call.fetches
         )
-        values = await self._batcher.submit(
-            call.feeds, call.fetches, joinable=joinable, constants=self._constants, deadline=deadline
+        return self._batcher.run(
+            call.feeds,
+            call.fetches,
+            joinable=joinable,
+            caller=caller,
+            constants=self._constants,
+            finish=call.finish,
         )
-        return call.finish(values)
 
     def take(self) -> bool:
         """Counts a user; returns whether the version may still be used."""
@@ -121,6 +126,12 @@ class Servable:
             if not self._retired:
                 self._users += 1
             return not self._retired
+
+    def __enter__(self) -> Servable:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     def release(self) -> None:
         """Counts a user less."""

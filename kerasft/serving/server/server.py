@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from concurrent import futures
 from os import PathLike
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -37,7 +38,7 @@ _log = logging.getLogger("kerasft.serving")
 class Server:
     """A server with TensorFlow Serving's interface, for development, tests and small deployments.
 
-    It runs in a thread of its own. What it answers, and with which status codes and messages, is what
+    It runs in threads of its own. What it answers, and with which status codes and messages, is what
     TensorFlow Serving would. Versions that appear in a model's folder while it runs are loaded, warmed up and
     served without a pause.
 
@@ -110,6 +111,11 @@ class Server:
         except BaseException:
             self.manager.close()
             raise
+        self._health = grpc_api.Health(max_watches=max(1, max_concurrent // 2))
+        # A thread for each request under way: most of them wait for their batch.
+        self._pool = futures.ThreadPoolExecutor(max_concurrent, "kerasft-grpc")
+        self._grpc: grpc.Server | None = None
+        self._rest: Any = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
@@ -130,13 +136,14 @@ class Server:
             ServingError: If the port cannot be had.
         """
         self._check_ports()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="kerasft-serving", daemon=True)
-        self._thread.start()
+        services = Services(self.manager)
         try:
-            self._do(self._open())
+            self._open_grpc(services)
+            if self.rest_port is not None:
+                self._start_loop()
+                self._do(self._open_rest(services))
         except BaseException:
-            self._end_loop()
+            self._end(grace=0.0)
             raise
         if self._tls is None and not _is_loopback(self.host):
             _log.warning(
@@ -149,9 +156,9 @@ class Server:
 
     def stop(self) -> None:
         """Stops taking requests, lets those under way end, and frees the models."""
-        if self._loop is not None:
-            self._do(self._close())
-            self._end_loop()
+        self._health.drain()
+        self._end(self._grace)
+        self._pool.shutdown()
         self.manager.close()
 
     def __enter__(self) -> Server:
@@ -174,6 +181,20 @@ class Server:
         assert self._loop is not None
         asyncio.run_coroutine_threadsafe(task, self._loop).result()
 
+    def _start_loop(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="kerasft-rest", daemon=True)
+        self._thread.start()
+
+    def _end(self, grace: float) -> None:
+        stopped = self._grpc.stop(grace) if self._grpc is not None else None
+        if self._loop is not None:
+            if self._rest is not None:
+                self._do(self._rest.cleanup())
+            self._end_loop()
+        if stopped is not None:
+            stopped.wait()
+
     def _end_loop(self) -> None:
         assert self._loop is not None
         assert self._thread is not None
@@ -182,10 +203,9 @@ class Server:
         self._loop.close()
         self._loop = self._thread = None
 
-    async def _open(self) -> None:
-        services = Services(self.manager)
-        self._health = grpc_api.Health()
-        self._grpc = grpc.aio.server(
+    def _open_grpc(self, services: Services) -> None:
+        self._grpc = grpc.server(
+            self._pool,
             options=[
                 ("grpc.max_send_message_length", -1),
                 ("grpc.max_receive_message_length", self._max_message_bytes),
@@ -206,10 +226,9 @@ class Server:
         if not port:
             raise _no_port(self.host, self.port, "the address is in use")
         self.port = port
-        await self._grpc.start()
-        self._rest = await self._open_rest(services) if self.rest_port is not None else None
+        self._grpc.start()
 
-    async def _open_rest(self, services: Services) -> Any:
+    async def _open_rest(self, services: Services) -> None:
         from aiohttp import web
 
         from kerasft.serving.server.rest import RestApi
@@ -225,22 +244,14 @@ class Server:
             application, access_log=None, handler_cancellation=True, shutdown_timeout=self._grace
         )
         await runner.setup()
+        self._rest = runner
         context = self._tls.context() if self._tls is not None else None
         try:
             await web.TCPSite(runner, self.host, self.rest_port, ssl_context=context).start()
         except OSError as error:
-            await self._grpc.stop(None)
             assert self.rest_port is not None
             raise _no_port(self.host, self.rest_port, error.strerror or str(error)) from error
         self.rest_port = runner.addresses[0][1]
-        return runner
-
-    async def _close(self) -> None:
-        await self._health.drain()
-        closing = [self._grpc.stop(self._grace)]
-        if self._rest is not None:
-            closing.append(self._rest.cleanup())
-        await asyncio.gather(*closing)
 
 
 def serve(

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 from kerasft.serving import protos
 from kerasft.serving.errors import ServingError
 from kerasft.serving.server import calls, examples, predict
+from kerasft.serving.server.batching import Caller
 from kerasft.serving.server.manager import ModelManager
 
 _log = logging.getLogger("kerasft.serving")
 
 
 class Services:
-    """Answers the requests of PredictionService and ModelService.
+    """Answers the requests of PredictionService and ModelService, each in the thread that calls it.
 
     Args:
         manager: The models.
@@ -28,27 +27,31 @@ class Services:
         self.manager = manager
         self._metrics = manager.metrics
 
-    async def predict(self, request: Any, *, deadline: float | None, entrypoint: str) -> Any:
+    def predict(self, request: Any, *, caller: Caller, entrypoint: str) -> Any:
         """Answers a PredictRequest."""
-        return await self._infer(predict.prepare, request, "Predict", deadline, entrypoint)
+        return self._infer(predict.prepare, request, "Predict", caller, entrypoint)
 
-    async def classify(self, request: Any, *, deadline: float | None, entrypoint: str) -> Any:
+    def classify(self, request: Any, *, caller: Caller, entrypoint: str) -> Any:
         """Answers a ClassificationRequest."""
-        return await self._infer(examples.classify, request, "Classify", deadline, entrypoint)
+        return self._infer(examples.classify, request, "Classify", caller, entrypoint)
 
-    async def regress(self, request: Any, *, deadline: float | None, entrypoint: str) -> Any:
+    def regress(self, request: Any, *, caller: Caller, entrypoint: str) -> Any:
         """Answers a RegressionRequest."""
-        return await self._infer(examples.regress, request, "Regress", deadline, entrypoint)
+        return self._infer(examples.regress, request, "Regress", caller, entrypoint)
 
-    async def multi_inference(self, request: Any, *, deadline: float | None, entrypoint: str) -> Any:
+    def multi_inference(self, request: Any, *, caller: Caller, entrypoint: str) -> Any:
         """Answers a MultiInferenceRequest."""
         spec = request.tasks[0].model_spec if request.tasks else protos.ModelSpec()
-        with self._counted(spec.name, "MultiInference", entrypoint), self.manager.use(spec) as servable:
-            call = servable.prepare(examples.multi_inference, request)
-            self._count_examples(spec.name, call)
-            return await servable.run(call, deadline=deadline)
 
-    async def metadata(self, request: Any) -> Any:
+        def answer() -> Any:
+            with self.manager.use(spec) as servable:
+                call = servable.prepare(examples.multi_inference, request)
+                self._count_examples(spec.name, call)
+                return servable.run(call, caller=caller)
+
+        return self._counted(answer, spec.name, "MultiInference", entrypoint)
+
+    def metadata(self, request: Any) -> Any:
         """Answers a GetModelMetadataRequest."""
         _require_spec(request)
         if not request.metadata_field:
@@ -69,44 +72,41 @@ class Services:
         packed.value = definitions.SerializeToString()
         return response
 
-    async def status(self, request: Any) -> Any:
+    def status(self, request: Any) -> Any:
         """Answers a GetModelStatusRequest."""
         _require_spec(request)
         return self.manager.status(request.model_spec)
 
-    async def reload(self, request: Any) -> Any:
+    def reload(self, request: Any) -> Any:
         """Answers a ReloadConfigRequest once the models that it adds are available."""
         if request.config.WhichOneof("config") != "model_config_list":
             raise calls.invalid("ServerModelConfig type not supported by HandleReloadConfigRequest. Only "
                                 "ModelConfigList is currently supported")  # fmt: skip
         _log.info("a client replaces the configuration")
-        await asyncio.get_running_loop().run_in_executor(None, self.manager.reload, request.config)
+        self.manager.reload(request.config)
         response = protos.ReloadConfigResponse()
         response.status.SetInParent()
         return response
 
-    async def _infer(
-        self, checked: Any, request: Any, api: str, deadline: float | None, entrypoint: str
-    ) -> Any:
-        with self._counted(request.model_spec.name, api, entrypoint):
+    def _infer(self, checked: Any, request: Any, api: str, caller: Caller, entrypoint: str) -> Any:
+        def answer() -> Any:
             _require_spec(request)
             with self.manager.use(request.model_spec) as servable:
                 call = servable.prepare(checked, request)
                 self._count_examples(servable.name, call)
-                return await servable.run(call, deadline=deadline)
+                return servable.run(call, caller=caller)
 
-    @contextlib.contextmanager
-    def _counted(self, name: str, api: str, entrypoint: str) -> Iterator[None]:
+        return self._counted(answer, request.model_spec.name, api, entrypoint)
+
+    def _counted(self, answer: Callable[[], Any], name: str, api: str, entrypoint: str) -> Any:
         began = time.monotonic()
         status = "INTERNAL"
         try:
-            yield
+            response = answer()
             status = "OK"
+            return response
         except ServingError as error:
             status = error.code
-            raise
-        except asyncio.CancelledError:
-            status = "CANCELLED"
             raise
         finally:
             # A model that is not there must not add a row: anybody could fill the memory with names.
