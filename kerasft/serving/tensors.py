@@ -138,22 +138,24 @@ def _bytes_array(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return result
 
 
-def to_proto(value: Any, *, fields: bool = False) -> Any:
+def to_proto(value: Any, *, fields: bool = False, into: Any = None) -> Any:
     """Encodes a value as a TensorProto.
 
     Args:
         value: What `as_array` accepts.
         fields: Write values one by one (`float_val` and its like), as TensorFlow Serving answers, in place of
             the raw bytes of `tensor_content`, which are a hundred times faster for images.
+        into: An empty `TensorProto` to fill and return; None makes one.
 
     Returns:
         A `TensorProto`.
     """
     array = as_array(value)
     number = dtype_number(array.dtype)
-    proto = protos.TensorProto(dtype=number)
+    proto = protos.TensorProto() if into is None else into
+    proto.dtype = number
     for size in array.shape:
-        proto.tensor_shape.dim.add().size = size
+        proto.tensor_shape.dim.add(size=size)
     if number == STRING:
         proto.string_val.extend(array.reshape(-1).tolist())
     elif fields:
@@ -191,7 +193,7 @@ def to_numpy(proto: Any, *, content: memoryview | None = None) -> np.ndarray[Any
         raise ValueError(f"it has the unsupported type {dtype_name(proto.dtype)}")
     dtype, field = _TYPES[proto.dtype]
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
-    if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
+    if proto.tensor_shape.unknown_rank or min(shape, default=0) < 0:
         raise ValueError(f"its shape {list(shape)} is not fully known")
     count = math.prod(shape)
     packed = proto.tensor_content if content is None else content

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import itertools
 import os
 import queue
 import threading
@@ -22,7 +23,8 @@ Observe = Callable[[Sequence[float], float], None]
 
 _KINDS_REMEMBERED = 64
 _LONGEST_WAIT = 3600.0  # gRPC may give deadlines that no clock can wait for.
-_SHORTEST_WAIT = 1e-3  # A server in Python takes as long to receive eight requests.
+_SHORTEST_WAIT = 1e-3
+_RECEIVED = 1.25e-4  # Seconds that a server in Python takes to receive a request.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,9 +37,10 @@ class BatchingOptions:
         threads: How many batches of one kind may run at a time.
         timeout: Seconds that the first request of a batch waits for others although the model is free.
         gather: A batch waits for as many rows as were under way when the last ended (its own and those that
-            had queued), at most this share of the time that the last took, or a millisecond if that is
-            more; 0 never waits. Clients that wait for answers ask again at about the same time; without
-            this the first of them would run alone. A lone client never waits.
+            had queued), at most this share of the time that the last took, or what a server needs to
+            receive as many requests (a millisecond for eight) if that is more; 0 never waits. Clients that
+            wait for answers ask again at about the same time; without this the first of them would run
+            alone. A lone client never waits.
         allowed_sizes: If given, batches are padded to the next of these sizes; the last is `max_batch_size`.
         refuse_larger: Refuse a request of more rows than `max_batch_size`, as TensorFlow Serving does when
             its batching is on; otherwise such a request runs alone.
@@ -379,12 +382,12 @@ class Batcher:
                 del self._lines[job.kind]
 
     def _remember(self, jobs: list[_Job], seconds: float) -> None:
-        kind, rows = jobs[0].kind, sum(job.rows for job in jobs)
+        kind = jobs[0].kind
         self._last.pop(kind, None)
-        line = self._lines.get(kind)
-        if (len(jobs) > 1 or line) and self.options.gather:
-            rows = min(rows + (line.rows if line else 0), self.options.max_batch_size)
-            patience = max(self.options.gather * seconds, _SHORTEST_WAIT)
+        under_way = [*jobs, *(self._lines[kind].jobs if kind in self._lines else ())]
+        if len(under_way) > 1 and self.options.gather:
+            rows = min(sum(job.rows for job in under_way), self.options.max_batch_size)
+            patience = max(self.options.gather * seconds, _SHORTEST_WAIT, _RECEIVED * len(under_way))
             self._last[kind] = _Last(rows, time.monotonic(), patience)
             if len(self._last) > _KINDS_REMEMBERED:
                 del self._last[next(iter(self._last))]
@@ -420,7 +423,7 @@ class Batcher:
         if any(own and value.shape[:1] != (size,) for own, value in zip(by_row, values, strict=True)):
             self._alone.add(jobs[0].kind)
             return [self._single(job) for job in jobs]
-        ends = np.cumsum([job.rows for job in jobs]).tolist()
+        ends = itertools.accumulate(job.rows for job in jobs)
         spans = [slice(end - job.rows, end) for job, end in zip(jobs, ends, strict=True)]
         named = list(zip(by_row, values, strict=True))
         return [[value[span] if own else value for own, value in named] for span in spans]

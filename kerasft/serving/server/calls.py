@@ -20,6 +20,31 @@ REGRESS = "tensorflow/serving/regress"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Signature:
+    """A SignatureDef, read once: its maps, in the order of their keys, as dicts of their messages."""
+
+    method_name: str
+    inputs: dict[str, Any]
+    outputs: dict[str, Any]
+    defaults: dict[str, Any]
+    definition: Any
+
+    @classmethod
+    def of(cls, definition: Any) -> Signature:
+        """Reads a SignatureDef."""
+        return cls(
+            method_name=definition.method_name,
+            inputs=dict(sorted(definition.inputs.items())),
+            outputs=dict(sorted(definition.outputs.items())),
+            defaults=dict(sorted(definition.defaults.items())),
+            definition=definition,
+        )
+
+    def __str__(self) -> str:
+        return str(self.definition)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Call:
     """A checked request.
 

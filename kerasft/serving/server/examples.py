@@ -10,13 +10,13 @@ import numpy as np
 from kerasft.serving import protos
 from kerasft.serving.errors import ServingError
 from kerasft.serving.server import calls
-from kerasft.serving.server.calls import Array, Call, data_type, invalid
+from kerasft.serving.server.calls import Array, Call, Signature, data_type, invalid
 from kerasft.serving.tensors import dtype_number
 
 _INPUTS, _CLASSES, _SCORES, _OUTPUTS = "inputs", "classes", "scores", "outputs"
 
 
-def classify(request: Any, *, version: int, signatures: Mapping[str, Any]) -> Call:
+def classify(request: Any, *, version: int, signatures: Mapping[str, Signature]) -> Call:
     """Checks a ClassificationRequest.
 
     Raises:
@@ -35,7 +35,7 @@ def classify(request: Any, *, version: int, signatures: Mapping[str, Any]) -> Ca
     return Call(feeds={feed: examples}, fetches=fetches, finish=finish, examples=len(examples))
 
 
-def regress(request: Any, *, version: int, signatures: Mapping[str, Any]) -> Call:
+def regress(request: Any, *, version: int, signatures: Mapping[str, Signature]) -> Call:
     """Checks a RegressionRequest.
 
     Raises:
@@ -54,7 +54,7 @@ def regress(request: Any, *, version: int, signatures: Mapping[str, Any]) -> Cal
     return Call(feeds={feed: examples}, fetches=fetches, finish=finish, examples=len(examples))
 
 
-def multi_inference(request: Any, *, version: int, signatures: Mapping[str, Any]) -> Call:
+def multi_inference(request: Any, *, version: int, signatures: Mapping[str, Signature]) -> Call:
     """Checks a MultiInferenceRequest: several signatures of one model on the same examples, in one run.
 
     Raises:
@@ -99,7 +99,7 @@ def multi_inference(request: Any, *, version: int, signatures: Mapping[str, Any]
     return Call(feeds=dict.fromkeys(feeds, examples), fetches=order, finish=finish, examples=len(examples))
 
 
-def _found(spec: Any, signatures: Mapping[str, Any]) -> tuple[str, Any]:
+def _found(spec: Any, signatures: Mapping[str, Signature]) -> tuple[str, Signature]:
     name = calls.signature_name(spec)
     if name not in signatures:
         raise invalid(f"No signature was found with the name: {name}")
@@ -121,7 +121,7 @@ def _examples(message: Any) -> Array:
     return examples
 
 
-def _check_method(signature: Any, kind: str, method: str) -> None:
+def _check_method(signature: Signature, kind: str, method: str) -> None:
     if signature.method_name != method:
         raise invalid(f"Expected {kind} signature method_name to be {method}. Was: {signature.method_name}")
     if len(signature.inputs) != 1:
@@ -132,7 +132,7 @@ def _precondition(message: str) -> ServingError:
     return ServingError(message, code="FAILED_PRECONDITION")
 
 
-def _classify_tensors(signature: Any) -> tuple[str, list[str]]:
+def _classify_tensors(signature: Signature) -> tuple[str, list[str]]:
     _check_method(signature, "classification", calls.CLASSIFY)
     outputs = signature.outputs
     if len(outputs) not in (1, 2):
@@ -146,7 +146,7 @@ def _classify_tensors(signature: Any) -> tuple[str, list[str]]:
     return signature.inputs[_INPUTS].name, fetches
 
 
-def _regress_tensors(signature: Any) -> tuple[str, list[str]]:
+def _regress_tensors(signature: Signature) -> tuple[str, list[str]]:
     _check_method(signature, "regression", calls.REGRESS)
     if len(signature.outputs) != 1:
         raise invalid("Expected one output Tensor.")
@@ -175,7 +175,7 @@ def _matrix(alias: str, array: Array, wanted: str, rows: int) -> list[list[Any]]
     return matrix
 
 
-def _fill_classes(result: Any, signature: Any, tensors: Mapping[str, Array], rows: int) -> None:
+def _fill_classes(result: Any, signature: Signature, tensors: Mapping[str, Array], rows: int) -> None:
     outputs = signature.outputs
     labels = scores = None
     if _CLASSES in outputs:
@@ -195,7 +195,7 @@ def _fill_classes(result: Any, signature: Any, tensors: Mapping[str, Array], row
                 found.score = scores[row][column]
 
 
-def _fill_numbers(result: Any, signature: Any, tensors: Mapping[str, Array], rows: int) -> None:
+def _fill_numbers(result: Any, signature: Signature, tensors: Mapping[str, Array], rows: int) -> None:
     array = tensors[signature.outputs[_OUTPUTS].name]
     if array.ndim != 1 and not (array.ndim == 2 and array.shape[1] == 1):
         raise invalid("Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got "

@@ -8,13 +8,13 @@ from typing import Any
 from kerasft.serving import protos
 from kerasft.serving.errors import ServingError
 from kerasft.serving.server import calls
-from kerasft.serving.server.calls import Array, Call, braced, invalid
+from kerasft.serving.server.calls import Array, Call, Signature, braced, invalid
 from kerasft.serving.tensors import to_numpy, to_proto
 
 _METHODS = (calls.PREDICT, calls.CLASSIFY, calls.REGRESS)
 
 
-def prepare(request: Any, *, version: int, signatures: Mapping[str, Any]) -> Call:
+def prepare(request: Any, *, version: int, signatures: Mapping[str, Signature]) -> Call:
     """Checks a PredictRequest.
 
     Raises:
@@ -34,14 +34,14 @@ def prepare(request: Any, *, version: int, signatures: Mapping[str, Any]) -> Cal
         response = protos.PredictResponse()
         calls.set_spec(response.model_spec, name=request.model_spec.name, version=version, signature=name)
         for alias, value in zip(wanted, values, strict=True):
-            response.outputs[alias].CopyFrom(to_proto(value, fields=True))
+            to_proto(value, fields=True, into=response.outputs[alias])
         return response
 
     return Call(feeds=feeds, fetches=[signature.outputs[alias].name for alias in wanted], finish=finish)
 
 
-def _feeds(signature: Any, inputs: Mapping[str, Any]) -> dict[str, Array]:
-    sent, known, defaults = set(inputs), set(signature.inputs), signature.defaults
+def _feeds(signature: Signature, inputs: Mapping[str, Any]) -> dict[str, Array]:
+    sent, known, defaults = set(inputs), signature.inputs.keys(), signature.defaults
     if len(sent) > len(known) or (len(sent) < len(known) and not defaults):
         extra, missing = sent - known, known - sent
         raise invalid(
@@ -49,15 +49,15 @@ def _feeds(signature: Any, inputs: Mapping[str, Any]) -> dict[str, Array]:
             f"len({braced(known)}). Sent extra: {braced(extra)}. Missing but required: {braced(missing)}."
         )
     feeds = {}
-    for alias, info in sorted(signature.inputs.items()):
-        if alias not in inputs and alias not in defaults:
+    for alias, info in signature.inputs.items():
+        if alias not in sent and alias not in defaults:
             raise invalid(
                 f"Signature input alias: {alias}(feed name: {info.name}) not found in request and no default "
                 f"value provided. Inputs expected to be in the request {braced(sent)}, or default input "
-                f"alias set: {','.join(sorted(defaults))}"
+                f"alias set: {','.join(defaults)}"
             )
         try:
-            feeds[info.name] = to_numpy(inputs[alias] if alias in inputs else defaults[alias])
+            feeds[info.name] = to_numpy(inputs[alias] if alias in sent else defaults[alias])
         except (ValueError, OverflowError, MemoryError) as error:
             raise invalid(f"tensor parsing error: {alias}") from error
     if sent - known:
@@ -66,7 +66,7 @@ def _feeds(signature: Any, inputs: Mapping[str, Any]) -> dict[str, Array]:
     return feeds
 
 
-def _wanted(signature: Any, output_filter: Any) -> list[str]:
+def _wanted(signature: Signature, output_filter: Any) -> list[str]:
     seen: list[str] = []
     for alias in output_filter:
         if alias not in signature.outputs:
@@ -77,4 +77,4 @@ def _wanted(signature: Any, output_filter: Any) -> list[str]:
         if alias in seen:
             raise invalid(f"duplicate output tensor alias: {alias}")
         seen.append(alias)
-    return seen or sorted(signature.outputs)
+    return seen or list(signature.outputs)

@@ -16,7 +16,7 @@ from kerasft.export.runtime import Model, RuntimeFailure
 from kerasft.serving.errors import ServingError
 from kerasft.serving.server import examples, predict
 from kerasft.serving.server.batching import Batcher, BatchingOptions, Caller
-from kerasft.serving.server.calls import Array, Call
+from kerasft.serving.server.calls import Array, Call, Signature
 from kerasft.serving.server.dependence import constant_tensors
 from kerasft.serving.server.metrics import Metrics
 
@@ -50,9 +50,10 @@ class Servable:
         self.version = version
         self.model = model
         self._metrics = metrics
-        infos = [info for signature in model.signatures.values() for info in signature.inputs.values()]
+        self._signatures = {name: Signature.of(found) for name, found in model.signatures.items()}
+        infos = [info for signature in self._signatures.values() for info in signature.inputs.values()]
         self._row_inputs = {info.name for info in infos if _has_rows(info)}
-        infos = [info for signature in model.signatures.values() for info in signature.outputs.values()]
+        infos = [info for signature in self._signatures.values() for info in signature.outputs.values()]
         # Only outputs of a fixed size in all but the first dimension: others may depend on the whole batch.
         self._row_outputs = {
             info.name
@@ -100,7 +101,7 @@ class Servable:
 
     def prepare(self, checked: Prepare, request: Any) -> Call:
         """Checks a request with `predict.prepare` or a function of `examples`."""
-        return checked(request, version=self.version, signatures=self.model.signatures)
+        return checked(request, version=self.version, signatures=self._signatures)
 
     def run(self, call: Call, *, caller: Caller) -> Any:
         """Runs a call, together with others if they come at the same time, and returns its response.
