@@ -49,11 +49,20 @@ class Linear(keras.layers.Dense):
         return made if self.bias is None else made + self.bias
 
 
-def turned(sizes: CausalSizes, positions: Any) -> tuple[Any, Any] | None:
-    """Returns what turns queries and keys at positions, int32 [batch or 1, length]; None if nothing does."""
-    if sizes.positions:
-        return None
-    return angles(positions, sizes.size, base=sizes.base, stretch=sizes.stretch, bands=sizes.bands)
+def turned(sizes: CausalSizes, positions: Any) -> list[tuple[Any, Any] | None]:
+    """Returns of each block what turns its queries and keys, None if nothing does.
+
+    Args:
+        sizes: Those of the network.
+        positions: int32 [batch or 1, length].
+    """
+    own = sizes.rotary or ((0.0 if sizes.positions else sizes.base, sizes.stretch),) * sizes.layers
+    made = {
+        (base, stretch): angles(positions, sizes.size, base=base, stretch=stretch, bands=sizes.bands)
+        for base, stretch in {*own}
+        if base
+    }
+    return [made.get(one) for one in own]
 
 
 def _seen(segments: Any) -> Any:
@@ -87,6 +96,7 @@ class CausalBlock(keras.layers.Layer):
 
     Args:
         sizes: A `CausalSizes`, or its fields as a dict.
+        index: Which block it is.
         **options: Those of `keras.layers.Layer`.
 
     Call arguments:
@@ -94,9 +104,10 @@ class CausalBlock(keras.layers.Layer):
         segments: int32 [batch, length]. A token sees those of its own number before it, and itself.
     """
 
-    def __init__(self, sizes: CausalSizes | dict[str, Any], **options: Any) -> None:
+    def __init__(self, sizes: CausalSizes | dict[str, Any], *, index: int = 0, **options: Any) -> None:
         super().__init__(**options)
         self.sizes = sizes = CausalSizes(**sizes) if isinstance(sizes, dict) else sizes
+        self.index = index
         policy = self.dtype_policy
         names = ["attention_norm", "norm"]
         names += ["attention_post_norm", "post_norm"] if sizes.post_norm else []
@@ -131,7 +142,7 @@ class CausalBlock(keras.layers.Layer):
     def call(self, vectors: Any, segments: Any, training: Any = None) -> Any:
         length = ops.shape(vectors)[1]
         hidden = ops.where(_seen(segments), 0.0, _HIDDEN)[:, None]
-        turn = turned(self.sizes, ops.arange(length)[None])
+        turn = turned(self.sizes, ops.arange(length)[None])[self.index]
         return self.read(vectors, turn, (), hidden, training=training)[0]
 
     def compute_output_spec(self, vectors: Any, *args: Any, **kwargs: Any) -> Any:
@@ -150,7 +161,7 @@ class CausalBlock(keras.layers.Layer):
 
         Args:
             vectors: float [batch, length, width].
-            turn: What `turned` returned for their positions.
+            turn: What `turned` returned for this block and their positions.
             past: Keys, values and what hides them, of tokens read before: float
                 [batch, kv heads, their length, size] twice, and [batch, 1, 1, their length].
             hidden: What hides these tokens from each other, [batch, 1, length, length].
@@ -211,7 +222,7 @@ class CausalBlock(keras.layers.Layer):
         return ops.transpose(apart, (0, 2, 1, 3))
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "sizes": dataclasses.asdict(self.sizes)}
+        return {**super().get_config(), "sizes": dataclasses.asdict(self.sizes), "index": self.index}
 
 
 @keras.saving.register_keras_serializable(package="kerasft")
@@ -309,7 +320,7 @@ class CausalLM:
     def __init__(self, sizes: CausalSizes) -> None:
         self.sizes = sizes
         self.embedding = TiedEmbedding(sizes.vocabulary, sizes.width, scaled=sizes.scaled, name="embedding")
-        self.blocks = [CausalBlock(sizes, name=f"block_{i}") for i in range(sizes.layers)]
+        self.blocks = [CausalBlock(sizes, index=i, name=f"block_{i}") for i in range(sizes.layers)]
         ids, segments = (keras.Input((None,), dtype="int32", name=name) for name in ("token_ids", "segments"))
         vectors = self.embedding(ids)
         self.groups: dict[str, list[keras.layers.Layer]] = {"embeddings": [self.embedding]}
@@ -352,11 +363,11 @@ class CausalLM:
         vectors = self.embedding(ids)
         if self.sizes.positions:
             vectors += self.places.at(positions)
-        turn = turned(self.sizes, positions)
+        turns = turned(self.sizes, positions)
         keys, values = [], []
         for index, block in enumerate(self.blocks):
             kept = [(part.keys[index], part.values[index], part.hidden[:, None, None, :]) for part in past]
-            vectors, key, value = block.read(vectors, turn, kept, among, training=False)
+            vectors, key, value = block.read(vectors, turns[index], kept, among, training=False)
             keys.append(key)
             values.append(value)
         return self.norm(vectors), Past(tuple(keys), tuple(values), hidden)

@@ -24,6 +24,8 @@ class CausalSizes:
         stretch: What rotary positions are divided by.
         bands: How Llama 3.1 slows the long wavelengths among them: the factor, the bounds of the wavelengths
             between which it sets in, as parts of a context, and the tokens of that context; () does not.
+        rotary: Of each block its own `base` and `stretch`, where they differ; a base of 0 stands for a block
+            that knows no positions.
         positions: Number of positions that have a vector, as in GPT-2; 0: positions are rotary.
         epsilon: Added to the mean square, or the variance, in normalisation.
         dropout: Dropout rate behind each part of a block.
@@ -57,6 +59,7 @@ class CausalSizes:
     base: float = 10000.0
     stretch: float = 1.0
     bands: tuple[float, ...] = ()
+    rotary: tuple[tuple[float, float], ...] = ()
     positions: int = 0
     epsilon: float = 1e-5
     dropout: float = 0.0
@@ -75,9 +78,14 @@ class CausalSizes:
     def __post_init__(self) -> None:
         # JSON knows no tuples.
         object.__setattr__(self, "bands", tuple(self.bands))
+        object.__setattr__(self, "rotary", tuple((base, stretch) for base, stretch in self.rotary))
         if self.heads % self.kv_heads:
             raise ConfigError(f"kv_heads must divide heads, and {self.kv_heads} does not divide {self.heads}")
         if self.size % 2 and not self.positions:
             raise ConfigError(f"the size of a head must be even for rotary positions, and it is {self.size}")
         if len(self.bands) not in (0, 4):
             raise ConfigError(f"bands are four numbers or none, and they are {self.bands}")
+        if len(self.rotary) not in (0, self.layers):
+            raise ConfigError(
+                f"rotary must be of each block, and it is of {len(self.rotary)} of {self.layers}"
+            )

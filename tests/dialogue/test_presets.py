@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -172,3 +175,10 @@ def test_a_preset_learns_and_is_served(tmp_path: Path, name: str, weights: str) 
     saved = tf.saved_model.load(str(tmp_path / "saved" / "1"))
     reply = saved.signatures["ask"](text=tf.constant(list(ANSWERS)))["reply"].numpy()
     assert [text.decode() for text in reply] == list(ANSWERS.values())
+    # In the terminal TensorFlow's libraries keep quiet.
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    command = [sys.executable, "-m", "kerasft", "chat", str(tmp_path / "saved"), "--max-tokens", "24"]
+    said = "\n".join(f"{question}\n/reset" for question in ANSWERS)
+    done = subprocess.run(command, input=said, capture_output=True, text=True, env=environment)
+    assert done.stdout.splitlines() == list(ANSWERS.values())
+    assert {*done.stderr.splitlines()} == {"(a new conversation)"}

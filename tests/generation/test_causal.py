@@ -36,6 +36,7 @@ KINDS: dict[str, dict[str, Any]] = {
     },
     "gemma": {"tied": False, "post_norm": True, "head_norm": True, "score_cap": 2.0, "logit_cap": 4.0},
     "llama3": {"stretch": 2.0, "bands": (8.0, 1.0, 4.0, 16.0)},
+    "gemma3": {"rotary": ((100.0, 2.0), (0.0, 1.0))},
 }
 
 
@@ -114,6 +115,7 @@ def test_a_model_is_rebuilt_from_its_config(lm: CausalLM, tmp_path: Any) -> None
         ({"kv_heads": 3}, "3 does not divide 4"),
         ({"size": 5}, "must be even for rotary positions"),
         ({"bands": [8.0, 1.0]}, "four numbers or none"),
+        ({"rotary": [[100.0, 1.0]]}, "is of 1 of 2"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(changes: dict[str, Any], sentence: str) -> None:

@@ -52,6 +52,19 @@ BACKBONES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen-untied": ("Qwen", {**GROUPED, "tie_word_embeddings": False}),
     "qwen3": ("Qwen3", {**GROUPED, "head_dim": 8}),
     "gemma": ("Gemma", GEMMA),
+    "gemma3": (
+        "Gemma3",
+        {
+            **GEMMA,
+            "num_layers": 7,  # the sixth looks further than the others
+            "image_size": 16,
+            "use_post_ffw_norm": True,
+            "use_post_attention_norm": True,
+            "use_sliding_window_attention": True,
+            "sliding_window_size": 64,
+            "global_rope_scaling_factor": 8.0,
+        },
+    ),
     "gemma2": (
         "Gemma",
         {

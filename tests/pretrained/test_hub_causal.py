@@ -143,6 +143,11 @@ def nested(folder: Path) -> None:
     change(folder, "config.json", config={"dropout": [inner]})
 
 
+def with_pictures(folder: Path) -> None:
+    inner = {"module": "keras_hub", "class_name": "Gemma3VisionEncoder", "config": {}}
+    change(folder, "config.json", config={"vision_encoder": inner})
+
+
 def other_tokenizer(folder: Path) -> None:
     change(folder, "tokenizer.json", class_name="BloomTokenizer")
 
@@ -157,6 +162,7 @@ def more_tokens(folder: Path) -> None:
     [
         (foreign, "holds a GPT2Backbone of os: .* would run code of the preset"),
         (nested, "holds a function of builtins: only dtype policies"),
+        (with_pictures, "with a Gemma3VisionEncoder; only networks of text are converted"),
         (other_tokenizer, "is a BloomTokenizer; of KerasHub's GPT2Tokenizer, .* are known"),
         (more_tokens, "has 901 tokens and the network 265"),
         (lambda folder: (folder / "tokenizer.json").unlink(), "no tokenizer.json; save the tokenizer beside"),

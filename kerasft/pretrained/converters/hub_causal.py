@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kerasft.generation import ByteBpe, CausalLM, SentencePieces
 
 _POLICIES = ("DTypePolicy", "DTypePolicyMap")
+_HEADS_FIRST = ("/query/kernel", "/key/kernel", "/value/kernel")
 Config = Mapping[str, Any]
 
 
@@ -36,6 +37,8 @@ class Family:
         block: Name of a block, before its number.
         names: Our layers of a block, and theirs.
         norm: Name of the last normalisation.
+        gemma: Whether scales are kept as what is added to one, and kernels of queries, keys and values with
+            heads first.
         context: From the config to the most tokens that it can read; None: any number.
         refused: What a config must not say, and why.
     """
@@ -44,6 +47,7 @@ class Family:
     block: str
     names: Mapping[str, str]
     norm: str
+    gemma: bool = False
     context: Callable[[Config], int | None] = lambda config: None
     refused: Callable[[Config], str | None] = lambda config: None
 
@@ -118,6 +122,24 @@ def _gemma(config: Config) -> dict[str, Any]:
     }
 
 
+def _gemma3(config: Config) -> dict[str, Any]:
+    local, everywhere = (config[f"{reach}_rope_scaling_factor"] for reach in ("local", "global"))
+    # Of six blocks five look back as far as the window, if there is one, and have shorter waves.
+    windows = [config["use_sliding_window_attention"] and at % 6 < 5 for at in range(config["num_layers"])]
+    return {
+        **_gemma(config),
+        "hidden": config["intermediate_dim"],
+        "head_norm": config["use_query_key_norm"],
+        "rotary": tuple((1e4, float(local)) if window else (1e6, float(everywhere)) for window in windows),
+    }
+
+
+def _refused_gemma3(config: Config) -> str | None:
+    if config["use_bidirectional_attention"] or config["is_embedding_model"]:
+        return "use_bidirectional_attention or is_embedding_model, so it writes no texts"
+    return _refused_gemma(config)
+
+
 def _refused_gemma(config: Config) -> str | None:
     if config["use_post_attention_norm"] != config["use_post_ffw_norm"]:
         return "one of use_post_attention_norm and use_post_ffw_norm without the other"
@@ -160,12 +182,22 @@ _GEMMA_NAMES = {
     "up": "ffw_gating_2",
     "down": "ffw_linear",
 }
+_GEMMA3_NAMES = {**_GEMMA_NAMES, "query_norm": "attention/query_norm", "key_norm": "attention/key_norm"}
 _LLAMA = Family(
     fields=_llama,
     block="transformer_layer_",
     names=_LLAMA_NAMES,
     norm="sequence_output_layernorm",
     refused=_stretched_llama,
+)
+_GEMMA = Family(
+    fields=_gemma,
+    block="decoder_block_",
+    names=_GEMMA_NAMES,
+    norm="final_normalization",
+    gemma=True,
+    context=lambda config: config["sliding_window_size"] if config["use_sliding_window_attention"] else None,
+    refused=_refused_gemma,
 )
 
 FAMILIES: dict[str, Family] = {
@@ -200,15 +232,9 @@ FAMILIES: dict[str, Family] = {
         context=lambda config: config["sliding_window_size"],
         refused=lambda config: None,
     ),
-    "GemmaBackbone": Family(
-        fields=_gemma,
-        block="decoder_block_",
-        names=_GEMMA_NAMES,
-        norm="final_normalization",
-        context=lambda config: (
-            config["sliding_window_size"] if config["use_sliding_window_attention"] else None
-        ),
-        refused=_refused_gemma,
+    "GemmaBackbone": _GEMMA,
+    "Gemma3Backbone": dataclasses.replace(
+        _GEMMA, fields=_gemma3, names=_GEMMA3_NAMES, refused=_refused_gemma3
     ),
 }
 """The backbones that are converted, by class."""
@@ -279,6 +305,11 @@ def _described(folder: Path) -> tuple[str, Config]:
                 "have are not loaded, since that would run code of the preset"
             )
         for inner in _objects(config):
+            if _is_of_hub(inner):
+                raise PretrainedError(
+                    f"{folder} holds a {kind} with a {inner['class_name']}; only networks of text are "
+                    "converted"
+                )
             if inner.get("module") != "keras" or inner["class_name"] not in _POLICIES:
                 raise PretrainedError(
                     f"the config of {folder} holds a {inner['class_name']} of {inner.get('module')}: only "
@@ -330,19 +361,18 @@ def _of_layer(layer: Any, name: str, family: Family) -> Iterator[Place]:
         yield Place(
             tensor=f"{name}/{variable.name}",
             variable=variable,
-            layout=_layout(variable, gemma=family.names is _GEMMA_NAMES),
+            layout=_layout(tuple(variable.shape), f"{name}/{variable.name}", gemma=family.gemma),
         )
 
 
-def _layout(variable: Any, *, gemma: bool) -> Callable[[np.ndarray], np.ndarray]:
+def _layout(shape: tuple[int, ...], path: str, *, gemma: bool) -> Callable[[np.ndarray], np.ndarray]:
     """Returns what makes one axis of heads and their vectors, of an array that KerasHub keeps as two."""
-    shape = tuple(variable.shape)
 
     def change(array: np.ndarray) -> np.ndarray:
-        if gemma and variable.name == "scale":
-            return array + 1.0  # Gemma keeps what is added to one
-        if gemma and array.ndim == 3 and array.shape[1] == shape[0]:
-            array = array.swapaxes(0, 1)  # heads first
+        if gemma and path.endswith("/scale"):
+            return array + 1.0
+        if gemma and path.endswith(_HEADS_FIRST):
+            array = array.swapaxes(0, 1)
         return array.reshape(shape) if array.size == np.prod(shape) else array
 
     return change

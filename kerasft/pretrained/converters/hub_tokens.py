@@ -22,7 +22,7 @@ _SPLITS = {
     "QwenTokenizer": "qwen",
     "Qwen3Tokenizer": "qwen",
 }
-_PIECES = ("LlamaTokenizer", "MistralTokenizer", "GemmaTokenizer")
+_PIECES = ("LlamaTokenizer", "MistralTokenizer", "GemmaTokenizer", "Gemma3Tokenizer")
 # Pieces that SentencePiece would find in a text too.
 _MARKS = ("<start_of_turn>", "<end_of_turn>", "<mask>", "<|im_start|>", "<|im_end|>")
 
