@@ -3,7 +3,7 @@
     python benchmarks/video.py shapes
     python benchmarks/video.py jhmdb --skeletons jhmdb_skeleton [--seeds 0,1,2]
     python benchmarks/video.py fights --fights surv_fight [--folds 0,1,2,3,4]
-        [--decoded clips.npy] [--scores folder] [--picture alarm.png]
+        [--decoded clips.npy] [--scores folder] [--runs folder] [--picture alarm.png]
 
 `jhmdb_skeleton` holds splitN_train.npz and splitN_test.npz with `xy`, `offsets` and `labels`; `surv_fight`
 holds index.tsv with the columns path, label and fold5_grouped. Everything runs on the CPU; figures are CPU
@@ -74,7 +74,12 @@ def fights(arguments: argparse.Namespace) -> None:
     for fold in arguments.folds:
         task = kerasft.create("video", **FIGHTS)
         started = time.process_time()
-        task.finetune(_part(rows, clips, seconds, folds != fold), freeze="backbone", verbose="line")
+        task.finetune(
+            _part(rows, clips, seconds, folds != fold),
+            freeze="backbone",
+            verbose="line",
+            run_dir=None if arguments.runs is None else arguments.runs / f"fold{fold}",
+        )
         trained = time.process_time() - started
         test = _part(rows, clips, seconds, folds == fold)
         scores = task.predict({"clip": test["clip"]}, signature="clips", verbose="quiet")["scores"]
@@ -134,6 +139,7 @@ def main() -> None:
         "--decoded", type=Path, help="a .npy in which decoded fights are kept for other folds"
     )
     parser.add_argument("--scores", type=Path, help="a folder for the scores of each fold")
+    parser.add_argument("--runs", type=Path, help="a folder for the run of each fold, to be watched with")
     parser.add_argument("--seeds", type=numbers, default=[0])
     parser.add_argument("--folds", type=numbers, default=[0, 1, 2, 3, 4])
     parser.add_argument("--picture", type=Path)

@@ -8,8 +8,9 @@ which is shown each frame once) and watches a made-up film of 640 x 360, as fast
 speed of 25 pictures a second. Run it under `taskset -c 0`.
 
 `alarms` joins the clips of CLIPS/index.tsv (columns path, label, fold5_grouped) that show no fight end to end
-and watches them, fold by fold, each with a run that was trained on the other folds; fights are watched one by
-one. `benchmarks/video.py` says how the model of fights is trained.
+and watches them, fold by fold, each with a run that was trained on the other folds. Each fight is watched
+between two clips without one; it is found if an alarm is raised from its beginning to a second after its end,
+and an alarm that is on already does not count. `benchmarks/video.py fights --runs` trains the runs.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,6 +31,7 @@ MODELS = {
     "movinet_stream": {"size": 112, "sampling": {"frames": 16, "mode": "dense"}},
 }
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
+GRACE = 1.0
 
 
 def film(path: Path) -> None:
@@ -88,8 +90,20 @@ def quiet(text: str) -> None:
     """Says nothing."""
 
 
-def joined(paths: Sequence[Path]) -> Any:
-    """Returns a source that shows videos end to end, without a gap."""
+class Track(NamedTuple):
+    """Scores of the class over videos joined end to end.
+
+    Attributes:
+        scores: Times, in seconds, and scores as the model gave them.
+        bounds: When each video begins, and after them the end of the last.
+    """
+
+    scores: list[tuple[float, float]]
+    bounds: list[float]
+
+
+def joined(paths: Sequence[Path], bounds: list[float]) -> Any:
+    """Returns a source that shows videos end to end, without a gap, and fills in the bounds of a track."""
     from kerasft_video.reading import frames
     from kerasft_video.watching.sources import Picture, Source
 
@@ -97,13 +111,13 @@ def joined(paths: Sequence[Path]) -> Any:
         name = "joined"
 
         def batches(self) -> Iterator[list[Picture]]:
-            begin = end = 0.0
+            bounds[:] = [0.0]
             for path in paths:
-                begin, last = end, 0.0
+                begin, last, step = bounds[-1], 0.0, 0.0
                 for frame in frames(path):
                     step, last = frame.time - last, frame.time
-                    end = begin + frame.time + (step or 1 / FPS)
-                    yield [Picture(begin + frame.time, begin + frame.time, time.monotonic(), False, frame)]
+                    yield [Picture(begin + last, begin + last, time.monotonic(), False, frame)]
+                bounds.append(begin + last + (step or 1 / FPS))
 
         def close(self) -> None:
             pass
@@ -111,57 +125,74 @@ def joined(paths: Sequence[Path]) -> Any:
     return Joined()
 
 
-def track(run: Path, paths: Sequence[Path], options: argparse.Namespace) -> list[tuple[float, float]]:
-    """Returns the times and scores of the class over videos joined end to end."""
-    from kerasft_video.watching import Watcher, open_model, scorer
+def track(model: Any, paths: Sequence[Path], options: argparse.Namespace) -> Track:
+    """Watches videos joined end to end."""
+    from kerasft_video.watching import Watcher, scorer
     from kerasft_video.watching.fitting import as_trained
 
-    model, label = open_model(run), options.positive
-    assert model.config is not None
-    found: list[tuple[float, float]] = []
+    label = options.positive
+    found = Track([], [])
     Watcher(
-        joined(paths),
+        joined(paths, found.bounds),
         scorer(model, window=options.window, every=options.every, fit=as_trained(model.config)),
         classes=[label],
-        scores=[lambda s: found.append((s.source_time, float(s.raw[s.labels.index(label)])))],
+        scores=[lambda s: found.scores.append((s.source_time, float(s.raw[s.labels.index(label)])))],
         say=quiet,
         report=0,
     ).run()
-    model.close()
     return found
 
 
-def raised(scores: list[tuple[float, float]], on: float, smooth: float) -> int:
-    """Returns how many alarms a threshold raises over a track of scores."""
+def raised(scores: list[tuple[float, float]], on: float, smooth: float) -> list[float]:
+    """Returns when a threshold raises alarms over a track of scores."""
     from kerasft_video.watching import Exponential, Hysteresis, Rule
 
     smoother, follow = Exponential(seconds=smooth), Hysteresis(Rule(on=on, off=on - 0.2))
     turns = (follow.update(t, float(smoother.update(t, np.array([s]))[0])) for t, s in scores)
-    return sum(turn is not None and turn.kind == "start" for turn in turns)
+    return [turn.time for turn in turns if turn is not None and turn.kind == "start"]
+
+
+def delay(seen: Track, on: float, smooth: float) -> float | None:
+    """Returns how long after the second of three videos began its alarm came; None if none came in time."""
+    _, begin, end, _ = seen.bounds
+    delays = [at - begin for at in raised(seen.scores, on, smooth) if begin <= at < end + GRACE]
+    return delays[0] if delays else None
 
 
 def alarms(options: argparse.Namespace) -> None:
-    folder, positive, smooth = options.clips, options.positive, options.smooth
-    with (folder / "index.tsv").open() as file:
+    from kerasft_video.watching import open_model
+
+    with (options.clips / "index.tsv").open() as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
-    calm: list[list[tuple[float, float]]] = []
-    clips: list[tuple[float, ...]] = []
+    calm: list[Track] = []
+    fights: list[Track] = []
     for fold, run in zip(options.folds.split(","), options.runs, strict=True):
+        model = open_model(run)
         mine = [row for row in rows if row["fold5_grouped"] == fold]
-        others = [folder / row["path"] for row in mine if row["label"] != positive]
-        calm.append(track(run, others, options))
-        for row in mine:
-            if row["label"] == positive:
-                clips.append(tuple(s for _, s in track(run, [folder / row["path"]], options)))
-        print(f"fold {fold}: {len(mine)} clips", flush=True)
-    hours = sum(scores[-1][0] for scores in calm) / 3600
-    print(f"{60 * hours:.1f} minutes without a fight, {len(clips)} fights, smoothed over {smooth:g} s\n")
-    print("| --on | false alarms | an hour | fights with a score above it |")
-    print("|---|---|---|---|")
-    for on in THRESHOLDS:
-        count = sum(raised(scores, on, smooth) for scores in calm)
-        seen = np.mean([max(scores, default=0) >= on for scores in clips])
-        print(f"| {on} | {count} | {count / hours:.0f} | {seen:.2f} |")
+        paths = [options.clips / row["path"] for row in mine if row["label"] != options.positive]
+        calm.append(track(model, paths, options))
+        positive = [options.clips / row["path"] for row in mine if row["label"] == options.positive]
+        for number, path in enumerate(positive):
+            before, after = (paths[(number + step) % len(paths)] for step in (0, 1))
+            fights.append(track(model, (before, path, after), options))
+        model.close()
+        print(f"fold {fold}: {len(paths)} and {len(positive)} clips", flush=True)
+    hours = sum(seen.bounds[-1] for seen in calm) / 3600
+    print(f"{60 * hours:.1f} minutes without a fight, {len(fights)} fights\n")
+    print("| smoothed over | --on | false alarms | an hour | fights found | delay p50 | p90 |")
+    print("|---|---|---|---|---|---|---|")
+    for smooth in (float(part) for part in options.smooth.split(",")):
+        for on in THRESHOLDS:
+            count = sum(len(raised(seen.scores, on, smooth)) for seen in calm)
+            delays = [value for seen in fights if (value := delay(seen, on, smooth)) is not None]
+            p50, p90 = np.percentile(delays, [50, 90]) if delays else (np.nan, np.nan)
+            cells = (
+                f"{count / hours:.0f}",
+                f"{len(delays) / len(fights):.2f}",
+                f"{p50:.1f} s",
+                f"{p90:.1f} s",
+            )
+            print(f"| {smooth:g} s | {on} | {count} |", " | ".join(cells), "|")
 
 
 def main() -> None:
@@ -175,7 +206,7 @@ def main() -> None:
     joining.add_argument("--every", type=float)
     joining.add_argument("--class", dest="positive", default="fight")
     joining.add_argument("--window", type=float)
-    joining.add_argument("--smooth", type=float, default=1.0)
+    joining.add_argument("--smooth", default="0,1", help="seconds, several with commas between them")
     options = parser.parse_args()
     if options.command == "pace":
         pace()
