@@ -15,7 +15,7 @@ from kerasft_video.drawn import draw
 TINY = {
     "size": 16,
     "sampling": {"frames": 4},
-    "network": {"filters": (4, 8)},
+    "network": {"filters": (4,)},
     "training": {"batch_size": 8, "epochs": 2},
 }
 """The smallest network that learns something."""

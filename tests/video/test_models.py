@@ -136,7 +136,7 @@ def test_a_frozen_backbone_is_computed_once(capsys: pytest.CaptureFixture[str]) 
         model="cnn_lstm",
         size=16,
         sampling={"frames": 4},
-        network={"backbone": "cnn", "sees": "both", "units": 8},
+        network={"backbone": "cnn", "sees": "both", "recurrent": "none"},
     )
     data = {"clip": draw(16, frames=4, side=16), "label": ["a", "b"] * 8}
     task.finetune(data, epochs=2, freeze="backbone", verbose="line")

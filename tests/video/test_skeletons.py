@@ -19,7 +19,7 @@ from kerasft_video.task import Video
 SETTINGS: dict[str, Any] = {
     "model": "skeleton",
     "sampling": {"frames": 8},
-    "skeleton": {"filters": (8, 16)},
+    "skeleton": {"filters": (4,)},
     "training": {"epochs": 1, "batch_size": 8},
 }
 
@@ -84,7 +84,8 @@ def test_other_numbers_of_joints_are_refused() -> None:
     with pytest.raises(DataError, match="skeletons have 3 joints in some rows and 4 in others"):
         task.finetune({"xy": [three, four], "label": ["a", "b"]}, verbose="quiet")
     task = kerasft.create("video", **SETTINGS)
-    task.finetune({"xy": [three, three], "label": ["a", "b"]}, verbose="quiet")
+    task.adapt(opened({"xy": [three, three], "label": ["a", "b"]}, task))
+    task.build()
     with pytest.raises(DataError, match="a skeleton of 4 joints in 2 dimensions, but the model knows 3 in 2"):
         task.predict({"xy": [four]}, verbose="quiet")
 

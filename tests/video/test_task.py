@@ -19,20 +19,19 @@ from kerasft_video.scores import OverClips
 Tiny = dict[str, Any]
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"model": "c3d", "size": 16, "network": {"filters": (4, 8)}},
-        {"model": "skeleton", "skeleton": {"filters": (8, 8)}},
-    ],
-    ids=lambda settings: settings["model"],
-)
-def test_it_keeps_the_promises_of_tasks(settings: Tiny) -> None:
+def test_it_keeps_the_promises_of_tasks() -> None:
+    settings: Tiny = {"model": "c3d", "size": 16, "network": {"filters": (4, 8)}}
     frames = {"sampling": {"frames": 4}, "training": {"epochs": 2}}
-    check_task("video", **settings, **frames, only=_QUICK).raise_if_failed()
+    check_task("video", **settings, **frames, only=[*_UNTRAINED, *_TRAINED]).raise_if_failed()
 
 
-_QUICK = [
+def test_it_keeps_the_promises_of_tasks_with_skeletons() -> None:
+    """What a trained one answers is seen in test_skeletons.py."""
+    settings: Tiny = {"model": "skeleton", "skeleton": {"filters": (4,)}, "sampling": {"frames": 4}}
+    check_task("video", **settings, only=_UNTRAINED).raise_if_failed()
+
+
+_UNTRAINED = [
     "class",
     "config",
     "example",
@@ -45,10 +44,8 @@ _QUICK = [
     "loss",
     "gradients",
     "metrics",
-    "outputs",
-    "serve",
-    "batches",
 ]
+_TRAINED = ["outputs", "serve", "batches"]
 
 
 @pytest.mark.slow

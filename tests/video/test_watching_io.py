@@ -113,6 +113,35 @@ class TestSources:
         with pytest.raises(DataError, match=r"missing\.mp4 does not exist"):
             pictures(open_source("missing.mp4"))
 
+    def test_a_camera_is_asked_of_linux_and_comes_back_when_it_is_plugged_in(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """FFmpeg's test picture takes the place of the device: raw YUYV, timed by the machine's clock."""
+        asked: list[tuple[str, dict]] = []
+        real = av.open
+
+        def plugged(address: str, **settings):
+            asked.append((address, settings))
+            if len(asked) > 2:
+                raise FileNotFoundError(2, "unplugged")
+            pattern = "testsrc=size=32x24:rate=10:duration=0.5,format=yuyv422,setpts=PTS+7000/TB"
+            return real(pattern, format="lavfi")
+
+        monkeypatch.setattr(av, "open", plugged)
+        said: list[str] = []
+        found = pictures(open_source("3", pause=0.01, say=said.append), until=10)
+        assert asked[0] == ("/dev/video3", {"format": "v4l2", "timeout": None})
+        assert [round(picture.source_time, 3) for picture in found] == [0.0, 0.1, 0.2, 0.3, 0.4] * 2
+        assert [number for number, picture in enumerate(found) if picture.gap] == [5]
+        assert all(a.time < b.time for a, b in itertools.pairwise(found))
+        assert found[0].pixels.shape == (24, 32, 3)
+        assert len(np.unique(found[0].pixels.reshape(-1, 3), axis=0)) > 4
+        assert said[0] == "3: lost (it ended); trying again in 0.01 s"
+        assert said[1].startswith("3: back after ")
+        asked.clear()
+        next(frames(3, fps=5))
+        assert asked[0][1]["options"] == {"framerate": "5"}
+
     def test_a_file_that_breaks_off_is_an_error_with_its_name(self, tmp_path: Path) -> None:
         path = film(tmp_path / "a.ts", moving("sm"))
         (tmp_path / "b.ts").write_bytes(b"nonsense" * 1000)
