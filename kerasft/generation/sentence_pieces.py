@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from kerasft.errors import ConfigError
+from kerasft.generation.subwords import silenced
 
 
 class SentencePieces(tf.Module):
@@ -42,17 +43,18 @@ class SentencePieces(tf.Module):
             pieces = sentencepiece.SentencePieceProcessor(model_proto=proto)
         except Exception as error:  # the package raises RuntimeError or what its C++ gives it
             raise ConfigError(f"the SentencePiece model cannot be read ({error})") from error
+        proto = silenced(proto)
         count = pieces.get_piece_size()
         if count > size:
             raise ConfigError(f"the SentencePiece model has {count} pieces and the network {size} tokens")
         names = {pieces.id_to_piece(number): number for number in range(count)}
         self.size = size
-        self.special = {
+        known = {
             name: number
             for name, number in names.items()
             if name in special or pieces.is_control(number) or pieces.is_unknown(number)
         }
-        self.special |= {f"<unused {number}>": number for number in range(count, size)}
+        self.special = {**known, **{f"<unused {number}>": number for number in range(count, size)}}
         record = {"proto": base64.b64encode(proto).decode(), "size": size, "special": [*special]}
         self._record = json.dumps(record, ensure_ascii=False)
         banned = tf.constant(sorted({*self.special.values()} - {pieces.unk_id()}), tf.int32)

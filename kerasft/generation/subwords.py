@@ -26,7 +26,7 @@ _LONGEST = 1 << 16  # bytes of a text that the trainer looks at
 _RULE = "FDD0\tFFFD\n"
 
 # Of https://github.com/google/sentencepiece, src/sentencepiece_model.proto.
-_PATH_FIELDS = """
+_KNOWN_FIELDS = """
 name: "subwords.proto" package: "subwords"
 message_type {
   name: "Model"
@@ -39,6 +39,7 @@ message_type {
 }
 message_type {
   name: "Normalizer"
+  field { name: "precompiled_charsmap" number: 2 label: LABEL_OPTIONAL type: TYPE_BYTES }
   field { name: "normalization_rule_tsv" number: 6 label: LABEL_OPTIONAL type: TYPE_STRING }
 }
 """
@@ -203,6 +204,27 @@ def clean(text: Any, normalize: Any) -> tf.Tensor:
     return normalize(tf.strings.regex_replace(valid, r"\p{Cc}", " "), "NFC")
 
 
+def silenced(proto: bytes) -> bytes:
+    """Returns a SentencePiece model that does not say on stderr, whenever it is loaded, that it has no rules.
+
+    One without rules gets one for a character that no text has.
+    """
+    model: Any = _known_fields()()
+    model.ParseFromString(proto)
+    if model.normalizer_spec.precompiled_charsmap:
+        return proto
+    other: Any = _known_fields()()
+    other.ParseFromString(_with_rule())
+    model.normalizer_spec.precompiled_charsmap = other.normalizer_spec.precompiled_charsmap
+    made: bytes = model.SerializeToString(deterministic=True)
+    return made
+
+
+@cache
+def _with_rule() -> bytes:
+    return Subwords.train(["a"], size=300).proto
+
+
 class _Traced:
     """Functions that are traced once for all graphs; hidden from tf.Module, which would export them."""
 
@@ -232,7 +254,7 @@ def _cleaned(texts: Iterable[str]) -> Iterator[str]:
 
 def _without_paths(proto: bytes) -> bytes:
     """Clears the fields of a model that name files of the machine where it was trained."""
-    model: Any = _path_fields()()
+    model: Any = _known_fields()()
     model.ParseFromString(proto)
     model.trainer_spec.ClearField("input")
     model.normalizer_spec.ClearField("normalization_rule_tsv")
@@ -241,13 +263,13 @@ def _without_paths(proto: bytes) -> bytes:
 
 
 @cache
-def _path_fields() -> type[Message]:
-    """Returns the message of a SentencePiece model with the fields that name files; it keeps the others.
+def _known_fields() -> type[Message]:
+    """Returns the message of a SentencePiece model with the fields that are changed; it keeps the others.
 
     The module that sentencepiece brings for it refuses all but the newest versions of protobuf.
     """
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(text_format.Parse(_PATH_FIELDS, descriptor_pb2.FileDescriptorProto()))
+    pool.Add(text_format.Parse(_KNOWN_FIELDS, descriptor_pb2.FileDescriptorProto()))
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("subwords.Model"))
 
 
