@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from kerasft.errors import ConfigError
@@ -57,8 +58,9 @@ class SentencePieces(tf.Module):
         self.special = {**known, **{f"<unused {number}>": number for number in range(count, size)}}
         record = {"proto": base64.b64encode(proto).decode(), "size": size, "special": [*special]}
         self._record = json.dumps(record, ensure_ascii=False)
-        banned = tf.constant(sorted({*self.special.values()} - {pieces.unk_id()}), tf.int32)
-        silent = tf.constant(sorted(self.special.values()), tf.int32)
+        # Arrays, because a function that takes a tensor from outside is not exported.
+        banned = np.array(sorted({*self.special.values()} - {pieces.unk_id()}), np.int32)
+        silent = np.array(sorted(self.special.values()), np.int32)
 
         # Made eagerly the op that holds the vocabulary would die whenever TensorFlow clears its kernels.
         def tokenizer() -> Any:
@@ -119,8 +121,8 @@ class _Traced:
         self.encode, self.decode = encode, decode
 
 
-def _without(ids: tf.RaggedTensor, left_out: tf.Tensor) -> tf.RaggedTensor:
-    place = tf.minimum(tf.searchsorted(left_out, ids.flat_values), tf.size(left_out) - 1)
+def _without(ids: tf.RaggedTensor, left_out: np.ndarray) -> tf.RaggedTensor:
+    place = tf.minimum(tf.searchsorted(left_out, ids.flat_values), len(left_out) - 1)
     stays = tf.gather(left_out, place) != ids.flat_values
     return tf.ragged.boolean_mask(ids, ids.with_flat_values(stays))
 

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from kerasft.errors import PretrainedError
-from kerasft.generation import CausalLM
+from kerasft.generation import CausalLM, SentencePieces
 
 keras_hub = pytest.importorskip("keras_hub")
 pytest.importorskip("tensorflow_text")
@@ -126,6 +126,24 @@ def test_pieces_are_those_of_kerashub(tmp_path: Path, name: str, family: str) ->
     ids = pieces.encode(tf.constant(marks)).to_list()
     assert not {*pieces.special.values()} & {number for row in ids for number in row}
     assert pieces.decode(tf.ragged.constant([[*pieces.special.values()]], tf.int32)).numpy().tolist() == [b""]
+
+
+def test_pieces_go_into_an_export_though_most_tokens_are_unused(tmp_path: Path) -> None:
+    hub_presets.write_pieces(tmp_path, "gemma", "Gemma")
+    proto = (tmp_path / "assets" / "tokenizer" / "vocabulary.spm").read_bytes()
+    pieces = SentencePieces(proto, size=1000)
+    module = tf.Module()
+    module.pieces = pieces
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+    def echo(text: Any) -> dict[str, Any]:
+        return {"text": pieces.decode(pieces.encode(text))}
+
+    tf.saved_model.save(module, str(tmp_path / "saved"), signatures={"echo": echo.get_concrete_function()})
+    loaded = tf.saved_model.load(str(tmp_path / "saved"))
+    assert loaded.signatures["echo"](text=tf.constant(["the é"]))["text"].numpy().tolist() == [
+        "the é".encode()
+    ]
 
 
 def change(folder: Path, file: str, **changes: Any) -> None:
