@@ -13,7 +13,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from concurrent import futures
 from os import PathLike
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -26,6 +25,7 @@ from kerasft.serving.server import config as configs
 from kerasft.serving.server import grpc_api, metrics
 from kerasft.serving.server.batching import BatchingOptions
 from kerasft.serving.server.manager import ModelManager
+from kerasft.serving.server.pool import WarmPool
 from kerasft.serving.server.services import Services
 from kerasft.serving.server.tls import Tls
 
@@ -33,6 +33,7 @@ DEFAULT_MESSAGE_BYTES = 256 * 2**20
 DEFAULT_CONCURRENCY = 1024
 
 _SIGNAL_SECONDS = 0.2
+_OBJECTS_PER_COLLECTION = 50_000  # Python's 700 are made by a few requests.
 _log = logging.getLogger("kerasft.serving")
 
 
@@ -114,7 +115,7 @@ class Server:
             raise
         self._health = grpc_api.Health(max_watches=max(1, max_concurrent // 2))
         # A thread for each request under way: most of them wait for their batch.
-        self._pool = futures.ThreadPoolExecutor(max_concurrent, "kerasft-grpc")
+        self._pool = WarmPool(max_concurrent, name="kerasft-grpc")
         self._grpc: grpc.Server | None = None
         self._rest: Any = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -288,6 +289,7 @@ def serve(
             server.start()
             gc.collect()
             gc.freeze()  # What is there now stays: to look through it again and again takes 40 ms each time.
+            gc.set_threshold(_OBJECTS_PER_COLLECTION, *gc.get_threshold()[1:])
             rest = f" and {server.rest_address} (REST)" if server.rest_address else ""
             what = _named(server.manager.served())
             print(f"serving {what} at {server.address} (gRPC){rest}; stop with Ctrl-C", flush=True)
