@@ -401,7 +401,9 @@ def test_health_follows_the_life_of_the_server(judge: Path, gate: Gate) -> None:
         for service in ("", "tensorflow.serving.PredictionService"):
             assert health.Check(health_pb2.HealthCheckRequest(service=service)).status == 1
         assert code_of(health.Check.future(health_pb2.HealthCheckRequest(service="x"))) == "NOT_FOUND"
-        assert set(health.List(health_pb2.HealthListRequest()).statuses) >= {""}
+        request, response = protos.methods(protos.HEALTH_SERVICE)["List"]
+        listed = channel.unary_unary(f"/{protos.HEALTH_SERVICE}/List")(request().SerializeToString())
+        assert set(response.FromString(listed).statuses) >= {""}
         seen = health.Watch(health_pb2.HealthCheckRequest())
         assert next(seen).status == health_pb2.HealthCheckResponse.SERVING
 

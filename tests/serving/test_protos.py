@@ -71,8 +71,10 @@ def test_both_can_live_in_one_process() -> None:
 def test_the_bundled_files_equal_those_of_the_official_packages() -> None:
     compared = set()
     for file in official_files():
+        # The package for Python 3.10 is older, from before services could be listed.
+        older = file.name == health_pb2.DESCRIPTOR.name and not hasattr(health_pb2, "HealthListRequest")
         if file.name in BUNDLED:
-            assert BUNDLED[file.name].SerializeToString() == file.serialized_pb, file.name
+            assert older or BUNDLED[file.name].SerializeToString() == file.serialized_pb, file.name
             compared.add(file.name)
     own = {
         "tensorflow_serving/config/monitoring_config.proto",
