@@ -304,9 +304,10 @@ class Replier:
         return state._replace(tokens=tokens, finish=self._finish(tokens, state.finish, state.settings))
 
     def _next(self, logits: Any, position: Any, going: Any, settings: Settings) -> tf.Tensor:
-        banned = tf.one_hot(self._codec.template.banned, self._codec.size, on_value=_NEVER, off_value=0.0)
+        banned = self._codec.template.banned
+        places = tf.constant(banned, tf.int32, [len(banned), 1])
         token = draw(
-            logits + tf.reduce_sum(banned, axis=0)[None],
+            logits + tf.scatter_nd(places, tf.fill([len(banned)], _NEVER), [self._codec.size])[None],
             seed=settings.seed,
             position=position,
             temperature=settings.temperature,
