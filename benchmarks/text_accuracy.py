@@ -25,11 +25,21 @@ import kerasft
 
 @dataclasses.dataclass(frozen=True)
 class FirstStage:
-    """What a recipe trains on before its own data, with seed 0, two hundredths held out to watch it."""
+    """What a recipe does before its own training, with seed 0; that starts from the weights of this.
+
+    Attributes:
+        folder: of the data set.
+        files: in it.
+        config: of the task.
+        held_out: the share of the rows that only watches.
+        freeze: what keeps its weights, as `finetune` takes it.
+    """
 
     folder: str
-    file: str
+    files: tuple[str, ...]
     config: dict[str, Any]
+    held_out: float | None = None
+    freeze: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +55,7 @@ class Recipe:
     test: str = "test"
     seeds: tuple[int, ...] = (0,)
     first: FirstStage | None = None
+    freeze: str | None = None
 
 
 def minilm(**config: Any) -> dict[str, Any]:
@@ -73,9 +84,29 @@ RECIPES = {
         minilm(training={"epochs": 1, "learning_rate": 1e-4, "ema": 0.99}),
         first=FirstStage(
             "imdb",
-            "train.jsonl.gz",
+            ("train.jsonl.gz",),
             minilm(backbone={"max_length": 64}, training={"epochs": 1, "learning_rate": 1e-4}),
+            held_out=0.02,
         ),
+    ),
+    "sst2-head": Recipe(
+        "sst2",
+        "accuracy",
+        0.90,
+        minilm(
+            head={"label_smoothing": 0.1},
+            training={"epochs": 3, "learning_rate": 1e-4, "ema": 0.998},
+        ),
+        train=("train", "dev"),
+        dev=None,
+        seeds=(1, 2),
+        first=FirstStage(
+            "sst2",
+            ("train.jsonl", "dev.jsonl"),
+            minilm(head={"label_smoothing": 0.1}, training={"epochs": 5, "learning_rate": 3e-3}),
+            freeze="backbone",
+        ),
+        freeze="embeddings",
     ),
     "trec": Recipe("trec", "accuracy", 0.965, minilm(training={"epochs": 4, "learning_rate": 1e-4}), dev=0.1),
     "wnut17": Recipe(
@@ -120,6 +151,7 @@ def run(recipe: Recipe, data: Path, overrides: dict[str, Any], *, place: Path, d
             _rows([folder / f"{part}.jsonl" for part in recipe.train]),
             validation_data=dev,
             init_from=first,
+            freeze=recipe.freeze,
             run_dir=place / f"seed-{seed}",
             resume="never",
             verbose="line",
@@ -158,7 +190,13 @@ def _train_first(stage: FirstStage, data: Path, run: Path) -> float:
     if not noted.exists():
         started = time.process_time()
         task = kerasft.create("text", **stage.config, seed=0)
-        task.finetune(data / stage.folder / stage.file, validation_data=0.02, run_dir=run, verbose="line")
+        task.finetune(
+            _rows([data / stage.folder / file for file in stage.files]),
+            validation_data=stage.held_out,
+            freeze=stage.freeze,
+            run_dir=run,
+            verbose="line",
+        )
         noted.write_text(json.dumps({"cpu_seconds": time.process_time() - started}), encoding="utf-8")
     return float(json.loads(noted.read_text(encoding="utf-8"))["cpu_seconds"])
 
