@@ -47,7 +47,7 @@ BACKBONES: dict[str, tuple[str, dict[str, Any]]] = {
             "rope_pretraining_sequence_length": 16,
         },
     ),
-    "mistral": ("Mistral", {**GROUPED, "head_dim": 10, "rope_scaling_factor": 2.0}),
+    "mistral": ("Mistral", {**GROUPED, "rope_scaling_factor": 2.0}),
     "qwen": ("Qwen", GROUPED),
     "qwen-untied": ("Qwen", {**GROUPED, "tie_word_embeddings": False}),
     "qwen3": ("Qwen3", {**GROUPED, "head_dim": 8}),

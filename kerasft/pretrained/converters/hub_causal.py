@@ -135,7 +135,7 @@ def _gemma3(config: Config) -> dict[str, Any]:
 
 
 def _refused_gemma3(config: Config) -> str | None:
-    if config["use_bidirectional_attention"] or config["is_embedding_model"]:
+    if config["use_bidirectional_attention"] or config.get("is_embedding_model"):
         return "use_bidirectional_attention or is_embedding_model, so it writes no texts"
     return _refused_gemma(config)
 
