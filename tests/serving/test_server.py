@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import signal
 import socket
@@ -19,6 +20,7 @@ import pytest
 from kerasft.errors import KerasftError
 from kerasft.export import layout, warmup
 from kerasft.serving import Client, Server, ServingError, protos
+from kerasft.serving.server import serve
 from kerasft.serving.tensors import to_proto
 
 X = np.array([[1, 2, 3]], np.float32)
@@ -282,6 +284,20 @@ def test_signals_stop_the_server_cleanly(model: Path, start_server: Any, number:
     code, errors = running.stop(number)
     assert code == 0
     assert "Traceback" not in errors
+
+
+def test_the_collector_is_as_before_when_the_server_has_stopped(model: Path) -> None:
+    before = gc.get_threshold()
+    during = []
+
+    def stop(_: str) -> None:
+        during.extend([gc.get_threshold(), gc.get_freeze_count()])
+        signal.raise_signal(signal.SIGTERM)
+
+    serve(model, grpc_port=0, on_ready=stop)
+    assert during[0][0] > before[0]
+    assert during[1] > 10_000
+    assert (gc.get_threshold(), gc.get_freeze_count()) == (before, 0)
 
 
 def run_server(target: Path, *options: str) -> tuple[int, str]:

@@ -277,6 +277,7 @@ def serve(
         KerasftError: If a model or the port cannot be had.
     """
     received: list[int] = []
+    thresholds = gc.get_threshold()
 
     def stop(number: int, _: FrameType | None) -> None:
         received.append(number)
@@ -287,9 +288,7 @@ def serve(
             server = Server(target, model_name=model_name, **options)
         try:
             server.start()
-            gc.collect()
-            gc.freeze()  # What is there now stays: to look through it again and again takes 40 ms each time.
-            gc.set_threshold(_OBJECTS_PER_COLLECTION, *gc.get_threshold()[1:])
+            _spare_the_collector()
             rest = f" and {server.rest_address} (REST)" if server.rest_address else ""
             what = _named(server.manager.served())
             print(f"serving {what} at {server.address} (gRPC){rest}; stop with Ctrl-C", flush=True)
@@ -302,8 +301,17 @@ def serve(
         finally:
             server.stop()
     finally:
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _spare_the_collector() -> None:
+    """Leaves Python's collector what requests make, and seldom: to look through the rest takes it 40 ms."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_OBJECTS_PER_COLLECTION, *gc.get_threshold()[1:])
 
 
 def _named(served: dict[str, dict[int, Path]]) -> str:
