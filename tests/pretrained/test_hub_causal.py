@@ -75,7 +75,7 @@ def greedy(network: CausalLM, ids: np.ndarray, length: int) -> np.ndarray:
         ids = np.concatenate([ids, given], axis=1)
 
 
-@pytest.mark.parametrize("name", ["gpt2", "llama3.1", "mistral", "qwen3", "gemma2"])
+@pytest.mark.parametrize("name", ["gpt2", "qwen3", "gemma2"])
 def test_greedy_texts_are_those_of_kerashub(tmp_path: Path, name: str) -> None:
     theirs = hub_presets.backbone(name)
     theirs.save_to_preset(tmp_path)
