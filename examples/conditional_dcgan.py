@@ -152,7 +152,7 @@ class ConditionalDcgan(kerasft.Task):
     def metrics(self):
         return {"wasserstein": keras.metrics.Mean(), "penalty": keras.metrics.Mean()}
 
-    def update_metrics(self, metrics, batch, outputs):
+    def update_metrics(self, metrics, batch, outputs, *, training):
         for name, metric in metrics.items():
             metric.update_state(outputs[name])
 

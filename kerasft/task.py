@@ -288,8 +288,17 @@ class Task:
         (target,) = batch.targets.values()
         return (target, outputs) if batch.sample_weight is None else (target, outputs, batch.sample_weight)
 
-    def update_metrics(self, metrics: Mapping[str, keras.metrics.Metric], batch: Batch, outputs: Any) -> None:
-        """Updates all metrics in the graph, by default with what `score` returns."""
+    def update_metrics(
+        self, metrics: Mapping[str, keras.metrics.Metric], batch: Batch, outputs: Any, *, training: bool
+    ) -> None:
+        """Updates all metrics in the graph, by default with what `score` returns.
+
+        Args:
+            metrics: Name to metric.
+            batch: The batch.
+            outputs: Those of the model, or what the losses of updates returned beside the loss.
+            training: Whether the batch is of training, where rows come in any order.
+        """
         if metrics:
             arguments = self.score(batch, outputs)
             for metric in metrics.values():

@@ -128,7 +128,7 @@ def check_metrics(subject: Subject) -> str:
     advice = "score() must return (y_true, y_pred) that all metrics take"
     with subject.doing("updating the metrics", advice=advice):
         update = subject.graph(
-            lambda batch: task.update_metrics(metrics, batch, forward(batch, training=False))
+            lambda batch: task.update_metrics(metrics, batch, forward(batch, training=False), training=False)
         )
         update(subject.batch(_COUNT))
         first = read_metrics(metrics)

@@ -64,7 +64,7 @@ class Evaluator:
 
     def _step(self, batch: Batch) -> tf.Tensor:
         loss, outputs = self._task.supervised(batch, training=False)
-        self._task.update_metrics(self._metrics, batch, outputs)
+        self._task.update_metrics(self._metrics, batch, outputs, training=False)
         return loss
 
     def run(

@@ -307,7 +307,7 @@ def _make_stepper(
     return Stepper(
         updates=updates,
         freezing=task.freezing,
-        observe=lambda batch, outputs: task.update_metrics(metrics, batch, outputs),
+        observe=lambda batch, outputs: task.update_metrics(metrics, batch, outputs, training=True),
         rate_factors=task.freezing.rate_factors(task.layerwise),
         accumulate=config.accumulate,
         average=_make_average(task),

@@ -216,7 +216,7 @@ class Face(kerasft.Task):
             return {}
         return {"real_sign": keras.metrics.Mean(), "augment_probability": keras.metrics.Mean()}
 
-    def update_metrics(self, metrics: Any, batch: Any, outputs: Any) -> None:
+    def update_metrics(self, metrics: Any, batch: Any, outputs: Any, *, training: bool) -> None:
         for name, metric in metrics.items():
             metric.update_state(outputs[name])
 

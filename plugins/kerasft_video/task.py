@@ -152,9 +152,14 @@ class Video(kerasft.Task):
             }
         return found
 
-    def update_metrics(self, metrics: Mapping[str, keras.metrics.Metric], batch: Batch, outputs: Any) -> None:
+    def update_metrics(
+        self, metrics: Mapping[str, keras.metrics.Metric], batch: Batch, outputs: Any, *, training: bool
+    ) -> None:
         target, scores = self.score(batch, outputs)
         for name, metric in metrics.items():
+            if training and isinstance(metric, OverClips):
+                # Shuffled, neighbours are clips of different videos.
+                metric = metric.metric
             seconds = batch.targets.get("seconds") if name == "alarms" else None
             metric.update_state(target, scores, **({} if seconds is None else {"seconds": seconds}))
 

@@ -420,7 +420,7 @@ def test_patience_survives_and_a_changed_setting_wins(tmp_path):
     class Rising(Points):
         """Its validation loss never falls."""
 
-        def update_metrics(self, metrics, batch, outputs):
+        def update_metrics(self, metrics, batch, outputs, *, training):
             metrics["accuracy"].update_state([0], [[1.0, 0.0]])
 
     def stopper(patience):

@@ -9,10 +9,12 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import kerasft
 from kerasft.errors import ConfigError, DataError
 from kerasft.testing import check_task
+from kerasft.training import Batch
 from kerasft_video.drawn import WAYS, draw, moving_shapes
 from kerasft_video.scores import OverClips
 
@@ -111,6 +113,17 @@ def test_scores_are_averaged_over_clips_in_evaluation_and_in_serving(tiny: Tiny)
     for batch_size in (4, 7, 64):
         found = task.evaluate(data, batch_size=batch_size, verbose="quiet")["accuracy"]
         assert found == pytest.approx(right)
+
+
+@pytest.mark.parametrize(("training", "right"), [(True, 1.0), (False, 0.0)])
+def test_clips_are_judged_one_by_one_in_training_where_they_are_shuffled(
+    tiny: Tiny, training: bool, right: float
+) -> None:
+    task = kerasft.create("video", **{**tiny, "sampling": {"frames": 4, "clips": 2}}, labels=["a", "b"])
+    metrics = task.metrics()
+    batch = Batch(features={}, targets={"label": tf.constant([0, 1])})
+    task.update_metrics(metrics, batch, tf.constant([[5.0, 0.0], [0.0, 1.0]]), training=training)
+    assert float(metrics["classification"].result()["accuracy"]) == right
 
 
 def test_clips_of_a_video_may_lie_in_two_batches() -> None:
