@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasft.errors import ConfigError
-from kerasft.generation.subwords import silenced
+from kerasft.generation.subwords import packages, silenced
 
 
 class SentencePieces(tf.Module):
@@ -39,7 +39,7 @@ class SentencePieces(tf.Module):
 
     def __init__(self, proto: bytes, *, size: int, special: Sequence[str] = ()) -> None:
         super().__init__()
-        sentencepiece, tensorflow_text = _packages()
+        sentencepiece, tensorflow_text = packages()
         try:
             pieces = sentencepiece.SentencePieceProcessor(model_proto=proto)
         except Exception as error:  # the package raises RuntimeError or what its C++ gives it
@@ -122,18 +122,8 @@ class _Traced:
 
 
 def _without(ids: tf.RaggedTensor, left_out: np.ndarray) -> tf.RaggedTensor:
+    if not len(left_out):
+        return ids
     place = tf.minimum(tf.searchsorted(left_out, ids.flat_values), len(left_out) - 1)
     stays = tf.gather(left_out, place) != ids.flat_values
     return tf.ragged.boolean_mask(ids, ids.with_flat_values(stays))
-
-
-def _packages() -> tuple[Any, Any]:
-    try:
-        import sentencepiece
-        import tensorflow_text
-    except ImportError as error:
-        raise ConfigError(
-            f"SentencePiece vocabularies need sentencepiece and tensorflow-text ({error}): "
-            "pip install 'kerasft[dialogue]'"
-        ) from error
-    return sentencepiece, tensorflow_text

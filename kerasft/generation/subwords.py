@@ -73,7 +73,7 @@ class Subwords(tf.Module):
 
     def __init__(self, proto: bytes) -> None:
         super().__init__()
-        sentencepiece, tensorflow_text = _packages()
+        sentencepiece, tensorflow_text = packages()
         try:
             processor = sentencepiece.SentencePieceProcessor(model_proto=proto)
         except Exception as error:  # the package raises RuntimeError or what its C++ gives it
@@ -126,7 +126,7 @@ class Subwords(tf.Module):
             ConfigError: `size` is too small for the characters of the texts.
             DataError: There is no text.
         """
-        sentencepiece, _ = _packages()
+        sentencepiece, _ = packages()
         written = io.BytesIO()
         seen = _Count(_cleaned(texts))
         try:
@@ -245,7 +245,7 @@ class _Count:
 
 
 def _cleaned(texts: Iterable[str]) -> Iterator[str]:
-    _, tensorflow_text = _packages()
+    _, tensorflow_text = packages()
     texts = iter(texts)
     while chunk := list(islice(texts, _CHUNK)):
         cleaned = clean(tf.constant(chunk, tf.string), tensorflow_text.normalize_utf8).numpy()
@@ -273,13 +273,18 @@ def _known_fields() -> type[Message]:
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("subwords.Model"))
 
 
-def _packages() -> tuple[Any, Any]:
+def packages() -> tuple[Any, Any]:
+    """Returns the modules sentencepiece and tensorflow_text.
+
+    Raises:
+        ConfigError: They are not installed.
+    """
     try:
         import sentencepiece
         import tensorflow_text
     except ImportError as error:
         raise ConfigError(
-            f"Subword units need sentencepiece and tensorflow-text ({error}): "
-            "pip install 'kerasft[translation]'"
+            f"SentencePiece vocabularies need sentencepiece and tensorflow-text ({error}): "
+            "pip install 'kerasft[translation]' or 'kerasft[dialogue]'"
         ) from error
     return sentencepiece, tensorflow_text

@@ -45,6 +45,7 @@ _METHODS = (
     "postprocess",
     "request",
     "serve",
+    "next_request",
     "served_weights",
     "resources",
 )

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kerasft.errors import ConfigError, DataError
-from kerasft.generation import END, PAD, START, UNKNOWN, Subwords
+from kerasft.generation import END, PAD, START, UNKNOWN, SentencePieces, Subwords
 
 TEXTS = ["The dog sleeps in the house.", "Der Hund schläft im Haus.", "狗在房子里睡觉。", "犬は家で眠る。"]
 
@@ -153,3 +153,24 @@ def test_a_model_with_other_special_ids_is_refused() -> None:
     )
     with pytest.raises(ConfigError, match=r"at \(-1, 0, 1, 2\), not at \(0, 1, 2, 3\)"):
         Subwords(written.getvalue())
+
+
+def test_a_model_without_special_pieces_reads_and_writes_every_text() -> None:
+    import io
+
+    import sentencepiece
+
+    written = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXTS),
+        model_writer=written,
+        vocab_size=300,
+        minloglevel=2,
+        byte_fallback=True,
+        hard_vocab_limit=False,
+        bos_id=-1,
+        eos_id=-1,
+    )
+    count = sentencepiece.SentencePieceProcessor(model_proto=written.getvalue()).get_piece_size()
+    pieces = SentencePieces(written.getvalue(), size=count)
+    assert [text.decode() for text in pieces.decode(pieces.encode(tf.constant(TEXTS))).numpy()] == TEXTS

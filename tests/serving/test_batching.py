@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent import futures
 from typing import Any
@@ -311,6 +313,26 @@ def test_who_leaves_does_not_wait_for_a_batch_that_runs() -> None:
         assert [answer.tolist() for (answer,) in results(*asked[:2])] == [[0.0], [2.0]]
 
     assert with_batcher(work) == [1, 3]
+
+
+@pytest.mark.parametrize("part", ["run", "finish"])
+def test_a_request_that_fails_leaves_nothing_in_memory(part: str) -> None:
+    def fail(*_: Any) -> Any:
+        raise ServingError("no", code="INTERNAL")
+
+    def ask() -> weakref.ref[Any]:
+        feeds = rows(1.0)
+        batcher = Batcher(fail if part == "run" else Machine().run, options=BatchingOptions())
+        with pytest.raises(ServingError, match="no"):
+            batcher.run(feeds, FETCH, joinable=True, caller=Caller(), finish=fail)
+        return weakref.ref(feeds["x"])
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert ask()() is None
+    finally:
+        gc.enable()
 
 
 def test_an_answer_that_cannot_be_made_fails_alone() -> None:

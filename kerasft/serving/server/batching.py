@@ -273,9 +273,15 @@ class Batcher:
                     job.until = None
                     self._drop_if_gone(job)
                     self._start(kind, own=job)
-        if isinstance(job.answer, Exception):
-            raise job.answer
-        return job.answer
+        # Read once, as whoever runs the batch may still answer a request that gave up. Not kept, as the
+        # traceback of an error holds the request, and the collector comes seldom.
+        answer, job.answer = job.answer, None
+        if isinstance(answer, Exception):
+            try:
+                raise answer
+            finally:
+                del answer
+        return answer
 
     def close(self) -> None:
         """Refuses later requests; those that wait do not wait for others any more."""
@@ -404,8 +410,8 @@ class Batcher:
                 del self._running[own.kind]
             self._remember(jobs, seconds)
             self._start_all()
-        for job, result in zip(jobs, results, strict=True):
-            job.settle(result)
+        for job in jobs:
+            job.settle(results.pop(0))  # Not kept: the traceback of an error holds this frame.
             if job is not own:
                 job.caller.wake()
         self._observe([began - job.queued for job in jobs], seconds)
