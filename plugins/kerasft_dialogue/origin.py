@@ -29,7 +29,7 @@ class Origin:
 
     name: str
     sizes: CausalSizes
-    context: int | None
+    context: int | None = None
     system: str
 
     @classmethod

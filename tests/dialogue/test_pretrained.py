@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import tensorflow as tf
 import kerasft
 from kerasft.errors import PretrainedError
 from kerasft.pretrained import cached
+from kerasft_dialogue.origin import Origin
 from kerasft_dialogue.replying import Replier
 from kerasft_dialogue.template import write_turns
 
@@ -98,6 +100,15 @@ def test_other_policies_are_obeyed(
     task.finetune([{"turns": conversation("Who?", "the")}] * 4, epochs=2, verbose="quiet", **options)
     assert task.freezing.lora is None
     assert bool(np.abs(task.network.embedding.table - before).max() > 0) == trains
+
+
+def test_a_run_from_before_contexts_were_kept_is_read(folder: Path, tmp_path: Path) -> None:
+    Origin.find(str(folder)).save(tmp_path)
+    (path,) = tmp_path.iterdir()
+    record = json.loads(path.read_text())
+    assert record.pop("context") == Origin.load(tmp_path).context > 0
+    path.write_text(json.dumps(record))
+    assert Origin.load(tmp_path).context is None
 
 
 def test_a_model_that_ends_no_text_is_refused(tmp_path: Path) -> None:
