@@ -59,8 +59,13 @@ def migrate(connection: sqlite3.Connection, *, name: str) -> None:
     Raises:
         HistoryError: The file is of a newer release, or of another program.
     """
-    if _version(connection, name) == len(MIGRATIONS):
-        return
+    # In one transaction, for what is read one by one may be changed in between.
+    connection.execute("BEGIN")
+    try:
+        if _version(connection, name) == len(MIGRATIONS):
+            return
+    finally:
+        connection.execute("ROLLBACK")
     connection.execute("BEGIN IMMEDIATE")
     try:
         # Another process may have been faster.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -308,6 +310,20 @@ with History(path) as history:
 
 
 class TestSeveral:
+    def test_a_new_file_that_another_fills_meanwhile_is_no_file_of_another_program(self, path: Path) -> None:
+        class Interrupted(sqlite3.Connection):
+            def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+                if sql == "PRAGMA user_version":
+                    other = sqlite3.connect(path, timeout=0, isolation_level=None)
+                    with contextlib.closing(other), contextlib.suppress(sqlite3.OperationalError):
+                        schema.migrate(other, name="other")
+                return super().execute(sql, *values)
+
+        connection = sqlite3.connect(path, isolation_level=None, factory=Interrupted)
+        with contextlib.closing(connection):
+            schema.migrate(connection, name="chat.sqlite")
+            assert connection.execute("PRAGMA application_id").fetchone() == (schema.APPLICATION,)
+
     def test_processes_write_one_session_of_a_new_file(self, path: Path) -> None:
         writers = [python(WRITER, path, name, 25) for name in "abc"]
         for writer in writers:
