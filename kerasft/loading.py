@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kerasft.errors import ConfigError, TrainingError
 from kerasft.recipe import updated
 from kerasft.registry import create, get
+from kerasft.training import device
 from kerasft.training.checkpoint import AVERAGE, model_variables
 from kerasft.training.checkpoint import load as load_checkpoint
 from kerasft.training.resume import restore_task
@@ -51,6 +52,7 @@ def load(
     """
     if checkpoint not in ("best", "latest"):
         raise ConfigError(f"checkpoint: {checkpoint!r} is neither 'best' nor 'latest'.")
+    device.current()  # settles how GPU memory is taken, before a task makes its first tensor
     if Path(run_dir).is_file():
         if config:
             raise ConfigError(f"{run_dir} is a file, whose config is its own: leave out config.")

@@ -55,6 +55,7 @@ def finetune(
     reporter: Reporter,
 ) -> keras.callbacks.History:
     """Trains `task` into `run`, which is locked; see `Task.finetune` for the other arguments."""
+    device.current()  # settles how GPU memory is taken, before a task makes its first tensor
     callbacks, unfreeze = flatten(callbacks), parse_unfreeze(unfreeze)
     before = Resume.decide(run, resume)
     if before is not None:

@@ -12,6 +12,7 @@ from variants import Bags, Unmasked
 
 import kerasft
 from kerasft import ConfigError, TrainingError
+from kerasft.training import device
 from kerasft.training.device import Device
 
 
@@ -343,6 +344,20 @@ def test_xla_is_chosen_for_gpus_and_not_for_sequences():
     assert str(refused) == "jit off (it would compile again for every length)"
     assert gpu.jit_compile(True, lengths_vary=True).on
     assert str(cpu.jit_compile("auto", lengths_vary=True)) == "jit off"
+
+
+def test_how_gpu_memory_is_taken_is_settled_before_a_task_computes(monkeypatch, tmp_path):
+    # TensorFlow takes all of it at its first tensor, unless it is told otherwise before.
+    order, current = [], device.current
+    monkeypatch.setattr("kerasft.loading.create", lambda name, **config: Points(**config))
+    monkeypatch.setattr(device, "current", lambda: order.append("device") or current())
+    for hook in ("adapt", "load_assets"):
+        monkeypatch.setattr(Points, hook, lambda self, given, hook=hook: order.append(hook))
+    trained(Points(), points(8), run_dir=tmp_path)
+    assert order.index("device") < order.index("adapt")
+    order.clear()
+    kerasft.load(tmp_path)
+    assert order.index("device") < order.index("load_assets")
 
 
 def test_xla_trains_the_same_dense_model():
