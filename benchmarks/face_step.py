@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import random
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,15 +53,20 @@ def run_loop(side: int, turns: Turns) -> None:
     face_task(side).finetune({"picture": pictures(side)}, epochs=1000, callbacks=[Step()], verbose="quiet")
 
 
-def run_by_hand(side: int, turns: Turns) -> None:
-    """The four turns of a step with two Keras optimizers and an average, and nothing else."""
+def step_by_hand(
+    task: Any, side: int, *, batch: int = BATCH, jit_compile: bool = False
+) -> Callable[[Any, bool, bool], Any]:
+    """The four turns of a step with two Keras optimizers and an average, and nothing else.
+
+    Returns:
+        A function of uint8 pictures `[batch, side, side, 3]`, whether R1 is due, and whether path length is;
+        it gives the generator's loss.
+    """
     import keras
     import tensorflow as tf
 
     from kerasft_face import losses
 
-    task = face_task(side)
-    task.build()
     generator, discriminator = task.models["generator"], task.models["discriminator"]
 
     def adam(every: int) -> keras.optimizers.Optimizer:
@@ -72,15 +78,15 @@ def run_by_hand(side: int, turns: Turns) -> None:
     judge.build(judged)
     make.build(made)
     averages = [tf.Variable(weight.value, trainable=False) for weight in generator.weights]
-    momentum = 0.5 ** (BATCH / HALF_LIFE)
+    momentum = 0.5 ** (batch / HALF_LIFE)
 
     def styles(count: Any) -> Any:
         return generator.draw_styles(count, None, mixing=MIXING)
 
     def fake() -> Any:
-        return generator.synthesis(styles(BATCH), training=True)
+        return generator.synthesis(styles(batch), training=True)
 
-    def turn(loss: Any, variables: list[Any], optimizer: Any) -> None:
+    def turn(loss: Any, variables: list[Any], optimizer: Any) -> Any:
         values = [variable.value for variable in variables]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values)
@@ -88,26 +94,36 @@ def run_by_hand(side: int, turns: Turns) -> None:
         gradients = tape.gradient(result, values)
         pairs = [(g, v) for g, v in zip(gradients, variables, strict=True) if g is not None]
         optimizer.apply(*map(list, zip(*pairs, strict=True)))
+        return result
 
     def path_length() -> Any:
-        ws = styles(BATCH // 2)
-        noise = keras.random.normal((BATCH // 2, side, side, 3), seed=generator.latent_seed)
+        ws = styles(batch // 2)
+        noise = keras.random.normal((batch // 2, side, side, 3), seed=generator.latent_seed)
         lengths = losses.path_lengths(lambda w: generator.synthesis(w, training=True), ws, noise)
         return generator.path_length(lengths) * PATH_WEIGHT * PATH_EVERY
 
-    def step(batch: Any, r1: bool, path: bool) -> None:
-        real = tf.cast(batch, tf.float32) / 127.5 - 1.0
+    def step(pictures: Any, r1: bool, path: bool) -> Any:
+        real = tf.cast(pictures, tf.float32) / 127.5 - 1.0
         turn(lambda: losses.discriminator_loss(discriminator(real), discriminator(fake())), judged, judge)
         if r1:
             turn(lambda: losses.r1_penalty(discriminator, real) * GAMMA * CYCLE, judged, judge)
-        turn(lambda: losses.generator_loss(discriminator(fake())), made, make)
+        loss = turn(lambda: losses.generator_loss(discriminator(fake())), made, make)
         if path:
             turn(path_length, made, make)
         for average, weight in zip(averages, generator.weights, strict=True):
             if weight.dtype.startswith("float"):
                 average.assign_sub((1.0 - momentum) * (average - weight.value))
+        return loss
 
-    compiled = tf.function(step, autograph=False)
+    return tf.function(step, jit_compile=jit_compile, autograph=False)
+
+
+def run_by_hand(side: int, turns: Turns) -> None:
+    import tensorflow as tf
+
+    task = face_task(side)
+    task.build()
+    compiled = step_by_hand(task, side)
     data, order = pictures(side), np.random.default_rng(0)
     for number in range(1_000_000):
         batch = tf.constant(data[order.integers(0, PICTURES, BATCH)])

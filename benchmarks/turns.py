@@ -61,7 +61,7 @@ class Worker:
 
     def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
         self.name = name
-        self.turns: list[dict[str, float]] = []
+        self.turns: list[dict[str, Any]] = []
         self._process = subprocess.Popen(
             command,
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
@@ -71,16 +71,24 @@ class Worker:
             text=True,
         )
 
-    def turn(self) -> dict[str, float]:
+    def turn(self) -> dict[str, Any]:
         """Lets it run one turn and returns what it reports."""
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         self._process.stdin.write("go\n")
         self._process.stdin.flush()
+        return self.read()
+
+    def read(self) -> dict[str, Any]:
+        """Waits for what it reports next, and returns it."""
+        assert self._process.stdout is not None
         for line in self._process.stdout:
             if line.startswith("REPORT "):
                 return dict(json.loads(line.removeprefix("REPORT ")))
         raise RuntimeError(f"the contender {self.name!r} ended early; run it with --contender to see why")
+
+    def kill(self) -> None:
+        """Ends it in the middle of its work."""
+        self._process.kill()
 
     def stop(self) -> None:
         """Ends it."""
