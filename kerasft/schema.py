@@ -6,7 +6,7 @@ import difflib
 import reprlib
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -95,7 +95,9 @@ def refuse_idle(
             )
 
 
-def with_defaults(values: Any, sections: Mapping[str, Mapping[str, Any]]) -> Any:
+def with_defaults(
+    values: Any, sections: Mapping[str, Mapping[str, Any]], *, nullable: Collection[str] = ()
+) -> Any:
     """Returns what was given for a config, with other defaults in its sections.
 
     For validators (mode "before") of configs whose defaults depend on a choice.
@@ -103,6 +105,7 @@ def with_defaults(values: Any, sections: Mapping[str, Mapping[str, Any]]) -> Any
     Args:
         values: What pydantic passes to such a validator.
         sections: Section to setting to default; a setting given as None counts as left out.
+        nullable: Settings, as "section.name", of which None is a value like others.
 
     Example:
         >>> with_defaults({"head": {"dropout": 0.3}}, {"head": {"dropout": 0.5, "norm": True}})
@@ -115,7 +118,11 @@ def with_defaults(values: Any, sections: Mapping[str, Mapping[str, Any]]) -> Any
         if isinstance(given, pydantic.BaseModel):
             given = {key: getattr(given, key) for key in given.model_fields_set}
         if isinstance(given, dict):
-            given = {key: value for key, value in given.items() if value is not None or key not in own}
+            given = {
+                key: value
+                for key, value in given.items()
+                if value is not None or key not in own or f"{section}.{key}" in nullable
+            }
             values = {**values, section: {**own, **given}}
     return values
 

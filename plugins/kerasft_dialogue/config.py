@@ -196,7 +196,8 @@ class DialogueConfig(TaskConfig):
     @classmethod
     def _defaults_of_model(cls, values: Any) -> Any:
         chosen = values.get("model", "scratch") if isinstance(values, dict) else "scratch"
-        return with_defaults(values, _FROM_SCRATCH if chosen == "scratch" else _PRETRAINED)
+        defaults = _FROM_SCRATCH if chosen == "scratch" else _PRETRAINED
+        return with_defaults(values, defaults, nullable=["training.batch_tokens"])
 
     @pydantic.model_validator(mode="after")
     def _check_template(self) -> DialogueConfig:

@@ -134,3 +134,12 @@ def test_the_restaurant_is_always_the_same_and_its_parts_differ() -> None:
 def test_a_wrong_setting_is_refused(config: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         kerasft.create("dialogue", **config)
+
+
+@pytest.mark.parametrize("model", ["scratch", "smollm2"])
+def test_batches_may_be_of_so_many_rows_and_other_settings_are_left_open(model: str) -> None:
+    training = {"batch_tokens": None, "learning_rate": None}
+    made = kerasft.create("dialogue", model=model, training=training).config.training
+    assert made.batch_tokens is None
+    assert made.learning_rate is not None
+    assert kerasft.create("dialogue", model=model).config.training.batch_tokens is not None
