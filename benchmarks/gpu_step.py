@@ -7,8 +7,9 @@ Each task trains with random weights on made-up data, in float32 and mixed_bfloa
 batches ready on the device. Figures are milliseconds of wall time a step (median over blocks), not CPU
 seconds as elsewhere, because a CPU has little to do here; nothing else should use the device. Both sides take
 turns, a block of `--steps` steps each (of the face task whole cycles of its regularisers); a block ends when
-a loss has been read. Compiling, and the first step of a block, do not count. "Between steps" is what the loop
-spends from the end of a step to the beginning of the next: waiting for input, and callbacks.
+a loss has been read; the loop reads each, to stop at NaN. Compiling, and the first step of a block, do not
+count. "Between steps" is what the loop spends from the end of a step to the beginning of the next: waiting
+for input, and callbacks.
 
 Each row of the table is measured in a process of its own. `--jobs N` lets N of them compile at once; then
 they measure one after another, while the others wait. `--small` tries it all with tiny networks, which a CPU
