@@ -271,3 +271,12 @@ def test_adapters_train_and_are_merged_into_the_answer(create: Callable, rows: d
     with merged(list(task.models.values())):
         whole = serve(task, "serving_default", anew=True, text=rows["en"][:8])
     assert texts_of(whole) == texts_of(after)
+
+
+@pytest.mark.slow
+def test_recurrent_networks_train_under_xla() -> None:
+    rows = {"source": ["one two", "two three"] * 4, "target": ["eins zwei", "zwei drei"] * 4}
+    sizes = {"gru": {"width": 8, "units": 8}, "vocabulary": {"size": 280}}
+    task = kerasft.create("translation", architecture="gru", **sizes)
+    history = task.finetune(rows, epochs=2, batch_tokens=None, jit_compile=True, verbose="quiet")
+    assert history.history["loss"][1] < history.history["loss"][0]

@@ -70,7 +70,9 @@ class AttentiveGru(keras.layers.Layer):
 
     def move(self, vector: Any, state: Any, keys: Any, memory: Any, hidden: Any) -> tuple[Any, Any]:
         """Returns the next state, float [batch, units], and what was looked at, float [batch, any]."""
-        energy = self.energy(ops.tanh(keys + self.query(state)[:, None]))[:, :, 0]
+        seen = ops.tanh(keys + self.query(state)[:, None])
+        # Of three axes, the gradient of a dense layer in a loop is more than XLA can compile.
+        energy = ops.reshape(self.energy(ops.reshape(seen, (-1, self.units))), ops.shape(keys)[:2])
         weights = ops.softmax(energy + ops.cast(hidden, energy.dtype), axis=-1)
         context = ops.sum(weights[:, :, None] * memory, axis=1)
         _, following = self.cell(ops.concatenate([vector, context], axis=-1), [state])
