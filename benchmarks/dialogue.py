@@ -1,17 +1,20 @@
 """What LoRA makes of SmolLM2 on task-oriented dialogues, and how fast it talks.
 
-    taskset -c 0 python benchmarks/dialogue.py star DATA --run DIR [--conversations N] [--out FILE.md]
+    taskset -c 0 python benchmarks/dialogue.py star DATA --run DIR [--conversations N]
+        [--rehearse benchmarks/dialogue_questions.txt] [--out FILE.md]
     taskset -c 0 python benchmarks/dialogue.py export --folder DIR
     taskset -c 0 python benchmarks/dialogue.py speed --folder DIR --torch-python PYTHON [--out FILE.md]
 
 DATA is a folder with train.jsonl.gz and test.jsonl.gz of STAR (github.com/RasaHQ/STAR): turns of a user, a
 wizard, and of queries to a knowledge base, which are left out. `star` measures the untouched model, trains
 adapters, and measures again: perplexity of the wizard's turns, how often the right one is found among ten,
-and whether the model still answers a question of general knowledge. `export` writes the model as
-SavedModels, one for each way to keep weights; `speed` lets them and `generate` of transformers, with the
-same weights, answer the same prompts in processes of their own that take turns on one thread. Tokens are
-those of the replies, CPU seconds all that the process spends from the text of a prompt to the text of its
-reply.
+and whether the model still answers a question of general knowledge. With `--rehearse` it also learns what the
+untouched model itself says to the questions of a file, so that it does not forget it (Huang et al., 2024,
+"Mitigating Catastrophic Forgetting in Large Language Models with Self-Synthesized Rehearsal"). `export`
+writes the model as SavedModels, one for each way to keep weights; `speed` lets them and `generate` of
+transformers, with the same weights, answer the same prompts in processes of their own that take turns on one
+thread. Tokens are those of the replies, CPU seconds all that the process spends from the text of a prompt to
+the text of its reply.
 """
 
 from __future__ import annotations
@@ -103,8 +106,17 @@ def star(options: argparse.Namespace) -> list[str]:
 
     task.build()
     before, said_before = measured(), answer()
+    train, mixed = conversations(options.data / "train.jsonl.gz", options.conversations), ""
+    if options.rehearse is not None:
+        started = cpu_seconds()
+        rehearsed = own_answers(task, options.rehearse.read_text(encoding="utf-8").splitlines())
+        train["turns"] += rehearsed * options.repeats
+        mixed = (
+            f" {len(rehearsed)} questions with the model's own answers, written in "
+            f"{cpu_seconds() - started:.0f} CPU-s, are {options.repeats} times among them."
+        )
     task.finetune(
-        conversations(options.data / "train.jsonl.gz", options.conversations),
+        train,
         run_dir=options.run,
         callbacks=[Clock()],
         verbose="quiet",
@@ -117,7 +129,7 @@ def star(options: argparse.Namespace) -> list[str]:
     took = f"{spent[1] / 60:.1f} CPU-minutes, {spent[0]:.0f} CPU-s of them for the first step"
     on = f"{options.test} conversations of the test part, R@1 on {options.queries} of them"
     return [
-        f"{options.conversations} conversations, {how}, rate {options.learning_rate}: {took}.",
+        f"{options.conversations} conversations, {how}, rate {options.learning_rate}: {took}.{mixed}",
         f"Measured on {on}.",
         "",
         "| | untouched | fine-tuned | goal |",
@@ -126,6 +138,15 @@ def star(options: argparse.Namespace) -> list[str]:
         f"({ratio:.2f} times lower) | 3 times lower |",
         f"| R@1 of 10 | {before['r@1']:.3f} | {after['r@1']:.3f} | 0.45 |",
         f"| {QUESTION} | {said_before} | {said_after} | Paris |",
+    ]
+
+
+def own_answers(task: Any, questions: list[str]) -> list[list[dict[str, str]]]:
+    """Returns conversations of a question and what the task says to it."""
+    replies = task.predict(questions, signature="ask", verbose="quiet")["reply"]
+    return [
+        [{"speaker": "user", "text": question}, {"speaker": "wizard", "text": reply.decode()}]
+        for question, reply in zip(questions, replies, strict=True)
     ]
 
 
@@ -270,6 +291,8 @@ def main() -> None:
     part.add_argument("--batch-tokens", type=int, default=512)
     part.add_argument("--learning-rate", type=float, default=1e-3)
     part.add_argument("--rank", type=int, default=8)
+    part.add_argument("--rehearse", type=Path, help="file of questions, one a line")
+    part.add_argument("--repeats", type=int, default=3, help="how often each is in the training data")
     part.add_argument("--precision", default="float32")
     part = commands.add_parser("export")
     part.add_argument("--folder", type=Path, required=True)

@@ -89,6 +89,12 @@ class EvaluationConfig(Config):
     retrieval: int = pydantic.Field(
         default=0, ge=0, description="Conversations in which to look for the right reply; 0: none."
     )
+    prior: float = pydantic.Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Share of a reply's log probability after nothing that its score is lowered by.",
+    )
 
 
 class DialogueTraining(FinetuningConfig):

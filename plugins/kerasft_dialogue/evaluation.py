@@ -23,7 +23,7 @@ _PAD = -1  # behind a reply
 
 
 class Exchange(NamedTuple):
-    """The last reply of a conversation.
+    """A reply in a conversation.
 
     Attributes:
         before: Tokens up to where it begins, int32 [any].
@@ -45,19 +45,22 @@ def measure(task: Dialogue, examples: Examples, *, progress: Callable[[int], Non
     config = task.config.evaluation
     values: dict[str, float] = {}
     if config.retrieval:
-        exchanges = last_exchanges(examples, most=None)
-        values |= retrieval(
-            task, exchanges, queries=config.retrieval, candidates=config.candidates, progress=progress
-        )
+        exchanges = drawn_exchanges(examples, most=None, seed=task.config.seed)
+        values |= retrieval(task, exchanges, progress=progress)
     if config.replies:
-        exchanges = last_exchanges(examples, most=config.replies)
+        exchanges = drawn_exchanges(examples, most=config.replies, seed=task.config.seed)
         texts = replies(task, exchanges, progress=progress)
         values |= {f"distinct_{n}": distinct(texts, n) for n in (1, 2)}
     return values
 
 
-def last_exchanges(examples: Examples, *, most: int | None) -> list[Exchange]:
-    """Returns the last reply of each conversation that has one, of the first conversations only if `most`."""
+def drawn_exchanges(examples: Examples, *, most: int | None, seed: int) -> list[Exchange]:
+    """Returns a reply of each conversation, drawn by `seed`; of the first conversations only if `most`.
+
+    The first reply of a conversation is drawn only if there is no other: it often is the same greeting in
+    all of them.
+    """
+    generator = np.random.default_rng(seed)
     found: list[Exchange] = []
     for index in range(len(examples)):
         if most is not None and len(found) >= most:
@@ -67,37 +70,38 @@ def last_exchanges(examples: Examples, *, most: int | None) -> list[Exchange]:
         learned = np.flatnonzero(targets != NOTHING)
         if not len(learned):
             continue
-        gaps = np.flatnonzero(np.diff(learned) > 1)
-        start = learned[gaps[-1] + 1] if len(gaps) else learned[0]
-        found.append(Exchange(tokens[: start + 1], targets[start : learned[-1] + 1] - 1))
+        said = np.split(learned, np.flatnonzero(np.diff(learned) > 1) + 1)
+        places = said[int(generator.integers(1, len(said)))] if len(said) > 1 else said[0]
+        found.append(Exchange(tokens[: places[0] + 1], targets[places] - 1))
     return found
 
 
 def retrieval(
-    task: Dialogue,
-    exchanges: list[Exchange],
-    *,
-    queries: int,
-    candidates: int,
-    progress: Callable[[int], None],
+    task: Dialogue, exchanges: list[Exchange], *, progress: Callable[[int], None]
 ) -> dict[str, float]:
     """Returns how often the right reply is among the best 1, 2 and 5 of the candidates.
 
     The others are replies of other conversations, drawn by the seed of the config, none equal to the right
-    one. A reply scores the mean log probability of its tokens after the conversation; equal scores count as
-    worse.
+    one. A reply scores the mean log probability of its tokens after the conversation, less
+    `evaluation.prior` times the same after nothing, so that what can be said anywhere does not win; equal
+    scores count as worse.
+
+    Source: Li et al., 2016, "A Diversity-Promoting Objective Function for Neural Conversation Models"
+    (MMI-antiLM).
 
     Args:
-        task: Built.
+        task: Built; its config says how many conversations and candidates.
         exchanges: The conversations.
-        queries: Most conversations to look at, drawn at random.
-        candidates: Replies to choose from.
         progress: Called with the number of conversations done.
     """
+    config = task.config.evaluation
     generator = np.random.default_rng(task.config.seed)
-    chosen = generator.permutation(len(exchanges))[:queries].tolist()
+    chosen = generator.permutation(len(exchanges))[: config.retrieval].tolist()
     different = len({exchange.reply.tobytes() for exchange in exchanges})
-    candidates = min(candidates, different)
+    candidates = min(config.candidates, different)
+    template = task.codec.template
+    nothing = np.array([*template.first, *template.before["assistant"]], np.int32)
+    priors: dict[bytes, float] = {}
     places = []
     for done, index in enumerate(chosen, 1):
         before, right = exchanges[index]
@@ -108,6 +112,12 @@ def retrieval(
                 seen.add(other.tobytes())
                 offered.append(other)
         scores = score_replies(task, before, offered)
+        if config.prior:
+            new = [reply for reply in offered if reply.tobytes() not in priors]
+            if new:
+                found = score_replies(task, nothing, new)
+                priors |= {reply.tobytes(): float(score) for reply, score in zip(new, found, strict=True)}
+            scores = scores - config.prior * np.array([priors[reply.tobytes()] for reply in offered])
         places.append(int(np.sum(scores[1:] >= scores[0])))
         progress(done)
     return {f"r@{k}": float(np.mean(np.array(places) < k)) for k in _RANKS if k < candidates}

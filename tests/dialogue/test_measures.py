@@ -24,13 +24,24 @@ def examples(trained: Any) -> Examples:
     return Examples(task=trained, source=trained.arrange(source, training=False), targets=True)
 
 
-def test_the_last_reply_is_found(trained: Any, examples: Examples) -> None:
-    found = evaluation.last_exchanges(examples, most=None)
+def test_a_reply_after_the_first_is_drawn(trained: Any, examples: Examples) -> None:
+    found = evaluation.drawn_exchanges(examples, most=None, seed=0)
     codec = trained.codec
     assert [text_of(codec, exchange.reply[:-1]) for exchange in found] == list(ANSWERS.values())
     assert found[0].reply[-1] == codec.template.end
     assert found[0].before[-1] == codec.template.before["assistant"][0]
-    assert len(evaluation.last_exchanges(examples, most=2)) == 2
+    assert len(evaluation.drawn_exchanges(examples, most=2, seed=0)) == 2
+
+
+def test_each_later_reply_is_drawn_at_times(trained: Any) -> None:
+    turns = conversation("One?", "First.", "Two?", "Second.", "Three?", "Third.")
+    source = open_source(trained.open_data([{"turns": turns}] * 20), fields=trained.fields())
+    examples = Examples(task=trained, source=trained.arrange(source, training=False), targets=True)
+    found = evaluation.drawn_exchanges(examples, most=None, seed=0)
+    said = {text_of(trained.codec, exchange.reply[:-1]) for exchange in found}
+    assert said == {"Second.", "Third."}
+    again = evaluation.drawn_exchanges(examples, most=None, seed=0)
+    assert [one.reply.tolist() for one in found] == [one.reply.tolist() for one in again]
 
 
 def text_of(codec: Any, tokens: np.ndarray) -> str:
@@ -38,7 +49,7 @@ def text_of(codec: Any, tokens: np.ndarray) -> str:
 
 
 def test_scores_are_mean_log_probabilities(trained: Any, examples: Examples) -> None:
-    before, reply = evaluation.last_exchanges(examples, most=1)[0]
+    before, reply = evaluation.drawn_exchanges(examples, most=1, seed=0)[0]
     other = reply[2:]
     scores = evaluation.score_replies(trained, before, [reply, other])
     network = trained.network
@@ -63,6 +74,23 @@ def test_who_knows_the_answers_finds_them(create: Any, trained: Any, rows: Any) 
     assert values["perplexity"] < 1.2
     # Both write replies, each with a graph of its own.
     assert trained.predict(list(ANSWERS))["reply"][0].decode() == next(iter(ANSWERS.values()))
+
+
+def test_what_can_be_said_anywhere_does_not_win(trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual, apt = np.array([7]), np.array([8])
+    exchanges = [evaluation.Exchange(np.array([101]), usual), evaluation.Exchange(np.array([102]), apt)]
+
+    def scores(task: Any, before: np.ndarray, replies: list[np.ndarray]) -> np.ndarray:
+        """The usual reply is likely after anything; the other only where it belongs, and a little less so."""
+        other = -1.2 if before[-1] == 102 else -4.0
+        return np.array([-1.0 if reply is usual else other for reply in replies])
+
+    monkeypatch.setattr(evaluation, "score_replies", scores)
+    monkeypatch.setattr(trained.config.evaluation, "retrieval", 2)
+    for prior, share in ((0.0, 0.5), (0.5, 1.0)):
+        monkeypatch.setattr(trained.config.evaluation, "prior", prior)
+        found = evaluation.retrieval(trained, exchanges, progress=lambda done: None)
+        assert found["r@1"] == share
 
 
 @pytest.mark.slow
