@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -11,12 +12,18 @@ import tensorflow as tf
 from keras import ops
 
 from kerasft import _compat
+from kerasft.generation.alibi import leaning
 from kerasft.generation.causal_sizes import CausalSizes
 from kerasft.generation.layers import TiedEmbedding
 from kerasft.generation.rotary import angles, rotate
 
 _HIDDEN = -3e4  # added to the scores of what must not be seen; float16 holds it
-_ACTIVATIONS = {"silu": ops.silu, "gelu": ops.gelu}
+_ACTIVATIONS = {
+    "silu": ops.silu,
+    "gelu": ops.gelu,
+    "gelu_exact": functools.partial(ops.gelu, approximate=False),
+    "relu": ops.relu,
+}
 
 
 class Past(NamedTuple):
@@ -56,9 +63,10 @@ def turned(sizes: CausalSizes, positions: Any) -> list[tuple[Any, Any] | None]:
         sizes: Those of the network.
         positions: int32 [batch or 1, length].
     """
-    own = sizes.rotary or ((0.0 if sizes.positions else sizes.base, sizes.stretch),) * sizes.layers
+    own = sizes.rotary or ((sizes.base if sizes.turns else 0.0, sizes.stretch),) * sizes.layers
+    size = sizes.rotary_size or sizes.size
     made = {
-        (base, stretch): angles(positions, sizes.size, base=base, stretch=stretch, bands=sizes.bands)
+        (base, stretch): angles(positions, size, base=base, stretch=stretch, bands=sizes.bands)
         for base, stretch in {*own}
         if base
     }
@@ -70,6 +78,26 @@ def _seen(segments: Any) -> Any:
     places = ops.arange(ops.shape(segments)[1])
     alike = ops.equal(segments[:, :, None], segments[:, None, :])
     return ops.logical_and(alike, (places[None, :] <= places[:, None])[None])
+
+
+def _leant(sizes: CausalSizes, positions: Any, hidden: Sequence[Any]) -> list[Any]:
+    """Returns what is added to the scores of tokens, in parts: what hides them, and how far back they are.
+
+    Args:
+        sizes: Those of the network.
+        positions: int32 [batch or 1, length], of those that ask.
+        hidden: float32 [batch, any length] of each part, 0 where a token may be seen.
+    """
+    added = [part[:, None, None, :] for part in hidden]
+    if not sizes.lean:
+        return added
+    made, before = [], 0.0
+    for part, own in zip(hidden, added, strict=True):
+        # Those that may be seen stand at 0, 1, ...: the past need not keep where.
+        places = before + tf.cumsum(tf.cast(part == 0, "float32"), axis=1)
+        made.append(own + sizes.lean * leaning(positions, places - 1.0, sizes.heads))
+        before = before + tf.reduce_sum(tf.cast(part == 0, "float32"), axis=1, keepdims=True)
+    return made
 
 
 def _capped(values: Any, cap: float) -> Any:
@@ -92,7 +120,7 @@ class CausalBlock(keras.layers.Layer):
 
     Source: Touvron et al., 2023, "LLaMA"; Ainslie et al., 2023, "GQA"; Shazeer, 2020, "GLU Variants Improve
     Transformer"; Radford et al., 2019, "Language Models are Unsupervised Multitask Learners"; Gemma Team,
-    2024, "Gemma 2".
+    2024, "Gemma 2"; Black et al., 2022, "GPT-NeoX-20B"; Press et al., 2022, "Train Short, Test Long".
 
     Args:
         sizes: A `CausalSizes`, or its fields as a dict.
@@ -141,8 +169,11 @@ class CausalBlock(keras.layers.Layer):
 
     def call(self, vectors: Any, segments: Any, training: Any = None) -> Any:
         length = ops.shape(vectors)[1]
+        places = ops.arange(length)[None]
         hidden = ops.where(_seen(segments), 0.0, _HIDDEN)[:, None]
-        turn = turned(self.sizes, ops.arange(length)[None])[self.index]
+        if self.sizes.lean:
+            hidden = hidden + self.sizes.lean * leaning(places, places, self.sizes.heads)
+        turn = turned(self.sizes, places)[self.index]
         return self.read(vectors, turn, (), hidden, training=training)[0]
 
     def compute_output_spec(self, vectors: Any, *args: Any, **kwargs: Any) -> Any:
@@ -162,9 +193,10 @@ class CausalBlock(keras.layers.Layer):
         Args:
             vectors: float [batch, length, width].
             turn: What `turned` returned for this block and their positions.
-            past: Keys, values and what hides them, of tokens read before: float
-                [batch, kv heads, their length, size] twice, and [batch, 1, 1, their length].
-            hidden: What hides these tokens from each other, [batch, 1, length, length].
+            past: Keys, values and what is added to scores, of tokens read before: float
+                [batch, kv heads, their length, size] twice, and [batch, 1 or heads, 1 or length, their
+                length].
+            hidden: What is added to scores among these tokens, [batch, 1 or heads, length, length].
             training: Whether dropout acts.
         """
         sizes, shape = self.sizes, ops.shape(vectors)
@@ -183,8 +215,8 @@ class CausalBlock(keras.layers.Layer):
         said = self.output_dense(ops.reshape(mixed, (-1, sizes.heads * sizes.size)))
         if sizes.post_norm:
             said = self.attention_post_norm(said)
-        vectors = vectors + self.attention_dropout(said, training=training)
-        made = self._feed(self.norm(vectors))
+        before, vectors = vectors, vectors + self.attention_dropout(said, training=training)
+        made = self._feed(self.norm(before if sizes.parallel else vectors))
         if sizes.post_norm:
             made = self.post_norm(made)
         vectors = vectors + self.dropout(made, training=training)
@@ -204,9 +236,9 @@ class CausalBlock(keras.layers.Layer):
         scores = []
         for key, _, hidden in parts:
             raw = tf.matmul(query, key, transpose_b=True)
-            raw = ops.reshape(raw, (batch, sizes.kv_heads, group, length, -1))
+            raw = ops.reshape(raw, (batch, sizes.heads, length, -1))
             raw = _capped(ops.cast(raw, "float32"), sizes.score_cap)
-            scores.append(raw + ops.cast(hidden, "float32")[:, :, None])
+            scores.append(raw + ops.cast(hidden, "float32"))
         weights = tf.nn.softmax(scores[0] if len(scores) == 1 else tf.concat(scores, axis=-1), axis=-1)
         weights = ops.cast(weights, query.dtype)
         cuts = [weights] if len(parts) == 1 else tf.split(weights, [tf.shape(s)[-1] for s in scores], axis=-1)
@@ -324,6 +356,10 @@ class CausalLM:
         ids, segments = (keras.Input((None,), dtype="int32", name=name) for name in ("token_ids", "segments"))
         vectors = self.embedding(ids)
         self.groups: dict[str, list[keras.layers.Layer]] = {"embeddings": [self.embedding]}
+        if sizes.embedding_norm:
+            self.embedding_norm = _norm(sizes, "embedding_norm", None)
+            vectors = self.embedding_norm(vectors)
+            self.groups["embeddings"].append(self.embedding_norm)
         if sizes.positions:
             self.places = PositionTable(sizes.positions, sizes.width, name="positions")
             vectors = keras.layers.Add(name="placed")([vectors, self.places(segments)])
@@ -351,7 +387,7 @@ class CausalLM:
         Args:
             ids: int32 [batch, length].
             positions: int32 [batch or 1, length].
-            past: What was read before, in parts of any length.
+            past: What was read before, in parts of any length, in the order in which it was.
             hidden: float32 [batch, length], 0 where a token is one, else very negative (see `hide`).
 
         Returns:
@@ -359,14 +395,19 @@ class CausalLM:
         """
         length = tf.shape(ids)[1]
         later = tf.range(length)[None, :] > tf.range(length)[:, None]
-        among = tf.where(later, _HIDDEN, 0.0)[None, None] + hidden[:, None, None, :]
+        *added, own = _leant(self.sizes, positions, [*(part.hidden for part in past), hidden])
+        among = tf.where(later, _HIDDEN, 0.0)[None, None] + own
         vectors = self.embedding(ids)
+        if self.sizes.embedding_norm:
+            vectors = self.embedding_norm(vectors)
         if self.sizes.positions:
             vectors += self.places.at(positions)
         turns = turned(self.sizes, positions)
         keys, values = [], []
         for index, block in enumerate(self.blocks):
-            kept = [(part.keys[index], part.values[index], part.hidden[:, None, None, :]) for part in past]
+            kept = [
+                (part.keys[index], part.values[index], more) for part, more in zip(past, added, strict=True)
+            ]
             vectors, key, value = block.read(vectors, turns[index], kept, among, training=False)
             keys.append(key)
             values.append(value)

@@ -26,16 +26,21 @@ class CausalSizes:
             between which it sets in, as parts of a context, and the tokens of that context; () does not.
         rotary: Of each block its own `base` and `stretch`, where they differ; a base of 0 stands for a block
             that knows no positions.
-        positions: Number of positions that have a vector, as in GPT-2; 0: positions are rotary.
+        rotary_size: Length of the part of a head's vectors that turns, as in GPT-NeoX; 0: all of it does.
+        positions: Number of positions that have a vector, as in GPT-2, and are not rotary then; 0: none has.
+        lean: Scores fall with distance instead, by the slopes of ALiBi times this, as in BLOOM; 0: they do
+            not.
         epsilon: Added to the mean square, or the variance, in normalisation.
         dropout: Dropout rate behind each part of a block.
         bias: Whether queries, keys and values have a bias.
         dense_bias: Whether the other dense layers of a block have one.
         scaled: Whether token vectors are multiplied by the root of their length.
+        embedding_norm: Whether they are normalised, as in BLOOM.
         norm: Normalisation by the mean square, or by mean and variance with a bias.
         post_norm: Whether what a part of a block adds is normalised too, as in Gemma 2.
         head_norm: Whether queries and keys are normalised head by head, as in Qwen 3.
-        activation: Of the feed-forward layers; gelu is its approximation by tanh.
+        parallel: Whether the feed-forward layers of a block read what its attention reads, as in GPT-NeoX.
+        activation: Of the feed-forward layers; gelu is its approximation by tanh, gelu_exact is not.
         gated: Whether these have a gate.
         tied: Whether the table of token vectors makes the logits too.
         score_cap: Attention scores are bent to stay below it; 0: they are not.
@@ -60,16 +65,20 @@ class CausalSizes:
     stretch: float = 1.0
     bands: tuple[float, ...] = ()
     rotary: tuple[tuple[float, float], ...] = ()
+    rotary_size: int = 0
     positions: int = 0
+    lean: float = 0.0
     epsilon: float = 1e-5
     dropout: float = 0.0
     bias: bool = False
     dense_bias: bool = False
     scaled: bool = False
+    embedding_norm: bool = False
     norm: Literal["rms", "layer"] = "rms"
     post_norm: bool = False
     head_norm: bool = False
-    activation: Literal["silu", "gelu"] = "silu"
+    parallel: bool = False
+    activation: Literal["silu", "gelu", "gelu_exact", "relu"] = "silu"
     gated: bool = True
     tied: bool = True
     score_cap: float = 0.0
@@ -81,11 +90,22 @@ class CausalSizes:
         object.__setattr__(self, "rotary", tuple((base, stretch) for base, stretch in self.rotary))
         if self.heads % self.kv_heads:
             raise ConfigError(f"kv_heads must divide heads, and {self.kv_heads} does not divide {self.heads}")
-        if self.size % 2 and not self.positions:
-            raise ConfigError(f"the size of a head must be even for rotary positions, and it is {self.size}")
+        turned = self.rotary_size or self.size
+        if self.turns and (turned % 2 or turned > self.size):
+            raise ConfigError(
+                f"what rotary positions turn must be even and within the size of a head, {self.size}, and it "
+                f"is {turned}"
+            )
+        if self.positions and self.lean:
+            raise ConfigError("positions have vectors, or scores lean, but not both")
         if len(self.bands) not in (0, 4):
             raise ConfigError(f"bands are four numbers or none, and they are {self.bands}")
         if len(self.rotary) not in (0, self.layers):
             raise ConfigError(
                 f"rotary must be of each block, and it is of {len(self.rotary)} of {self.layers}"
             )
+
+    @property
+    def turns(self) -> bool:
+        """Whether positions are rotary."""
+        return not (self.positions or self.lean)

@@ -44,10 +44,11 @@ class PackedLM(tf.Module):
         if network.sizes.positions:
             self.places = _Table(network.places.table, bits, scaled=False)
         self.norm = network.norm
-        norms = [
-            network.norm,
-            *(getattr(block, name) for block in network.blocks for name in block.norm_names),
-        ]
+        norms = [network.norm]
+        if network.sizes.embedding_norm:
+            self.embedding_norm = network.embedding_norm
+            norms.append(network.embedding_norm)
+        norms += [getattr(block, name) for block in network.blocks for name in block.norm_names]
         self.kept = [weight.value for norm in norms for weight in norm.weights]
 
     read = CausalLM.read

@@ -47,9 +47,10 @@ def rotate(vectors: Any, turn: tuple[Any, Any]) -> Any:
 
     Args:
         vectors: float [batch, heads, length, size].
-        turn: What `angles` returned.
+        turn: What `angles` returned; of a smaller size it leaves the end of vectors as it is.
     """
-    half = vectors.shape[-1] // 2
+    half = turn[0].shape[-1]
     cosine, sine = (ops.cast(part, vectors.dtype) for part in turn)
-    first, second = vectors[..., :half], vectors[..., half:]
-    return ops.concatenate([first * cosine - second * sine, second * cosine + first * sine], axis=-1)
+    first, second, rest = vectors[..., :half], vectors[..., half : 2 * half], vectors[..., 2 * half :]
+    turned = [first * cosine - second * sine, second * cosine + first * sine]
+    return ops.concatenate([*turned, rest] if rest.shape[-1] else turned, axis=-1)

@@ -51,6 +51,27 @@ BACKBONES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen": ("Qwen", GROUPED),
     "qwen-untied": ("Qwen", {**GROUPED, "tie_word_embeddings": False}),
     "qwen3": ("Qwen3", {**GROUPED, "head_dim": 8}),
+    "smollm3": (
+        "SmolLM3",
+        {
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "attention_bias": True,
+            "attention_dropout": 0.0,
+            "rope_layer_enabled_list": [True, False],
+            "layer_types": ["full_attention"] * 2,
+            "mlp_bias": False,
+            "layer_norm_epsilon": 1e-6,
+            "max_position_embeddings": 128,
+            "rope_theta": 5000.0,
+            "partial_rotary_factor": 1.0,
+        },
+    ),
+    "phi3": ("Phi3", {**GROUPED, "max_sequence_length": 128}),
+    "opt": ("OPT", {"num_heads": 4, "max_sequence_length": 96}),
+    "gpt-neox": ("GPTNeoX", {"num_heads": 3, "rotary_percentage": 0.5, "max_sequence_length": 96}),
+    "bloom": ("Bloom", {"num_heads": 3}),
+    "falcon": ("Falcon", {"num_attention_heads": 6}),
     "gemma": ("Gemma", GEMMA),
     "gemma3": (
         "Gemma3",
@@ -87,7 +108,7 @@ def backbone(name: str, *, vocabulary: int = 50, **changes: Any) -> Any:
     sizes = {"vocabulary_size": vocabulary, "num_layers": 2, "hidden_dim": 24, "intermediate_dim": 40}
     made = getattr(keras_hub.models, f"{family}Backbone")(**{**sizes, **options, **changes})
     random = np.random.default_rng(3)
-    for weight in made.weights:
+    for weight in made.trainable_weights:
         weight.assign(weight + random.normal(0, 0.3, weight.shape))
     return made
 

@@ -75,7 +75,7 @@ def greedy(network: CausalLM, ids: np.ndarray, length: int) -> np.ndarray:
         ids = np.concatenate([ids, given], axis=1)
 
 
-@pytest.mark.parametrize("name", ["gpt2", "qwen3", "gemma2"])
+@pytest.mark.parametrize("name", ["gpt2", "qwen3", "gemma2", "smollm3", "bloom"])
 def test_greedy_texts_are_those_of_kerashub(tmp_path: Path, name: str) -> None:
     theirs = hub_presets.backbone(name)
     theirs.save_to_preset(tmp_path)
@@ -91,10 +91,13 @@ def test_greedy_texts_are_those_of_kerashub(tmp_path: Path, name: str) -> None:
 
 def test_how_much_can_be_read(tmp_path: Path) -> None:
     contexts = {}
-    for name in ("gpt2", "llama", "mistral", "qwen", "gemma2"):
+    for name in ("gpt2", "llama", "mistral", "qwen", "gemma2", "opt", "gpt-neox", "bloom", "smollm3", "phi3"):
         hub_presets.backbone(name).save_to_preset(tmp_path / name)
         contexts[name] = causal.open_causal(tmp_path / name).context
-    assert contexts == {"gpt2": 96, "llama": None, "mistral": 512, "qwen": None, "gemma2": 64}
+    assert contexts == {
+        **{"gpt2": 96, "llama": None, "mistral": 512, "qwen": None, "gemma2": 64},
+        **{"opt": 96, "gpt-neox": 96, "bloom": None, "smollm3": 128, "phi3": 128},
+    }
 
 
 @pytest.mark.parametrize(("name", "family"), [("gpt2", "GPT2"), ("llama3.1", "Llama3"), ("qwen", "Qwen")])
@@ -206,10 +209,22 @@ def test_other_backbones_are_refused_by_name(tmp_path: Path) -> None:
         causal.open_causal(tmp_path)
 
 
-def test_an_option_that_kerashub_does_not_obey_is_refused(tmp_path: Path) -> None:
-    hub_presets.backbone("llama", rope_position_scaling_factor=4.0).save_to_preset(tmp_path)
-    with pytest.raises(PretrainedError, match=r"rope_position_scaling_factor=4.0, which KerasHub does not"):
+@pytest.mark.parametrize(
+    ("name", "option", "sentence"),
+    [
+        ("llama", {"rope_position_scaling_factor": 4.0}, "factor=4.0, which KerasHub does not obey"),
+        ("gemma", {"query_head_dim_normalize": False}, "query_head_dim_normalize=False"),
+        ("smollm3", {"mlp_bias": True}, "mlp_bias=True, which no released model has"),
+        ("smollm3", {"partial_rotary_factor": 0.5}, "=0.5, which KerasHub cannot compute"),
+        ("phi3", {"rope_scaling_type": "su"}, "rope_scaling_type=su, other waves for long texts"),
+        ("gpt-neox", {"rotary_percentage": 0.1}, "rotary_percentage=0.1, so its tokens have no positions"),
+        ("falcon", {"layer_norm_epsilon": 1e-6}, "layer_norm_epsilon=1e-06, which KerasHub's blocks do not"),
+    ],
+)
+def test_an_option_that_is_not_covered_is_refused(
+    tmp_path: Path, name: str, option: dict[str, Any], sentence: str
+) -> None:
+    hub_presets.backbone(name).save_to_preset(tmp_path)
+    change(tmp_path, "config.json", config=option)
+    with pytest.raises(PretrainedError, match=sentence):
         causal.open_causal(tmp_path)
-    hub_presets.backbone("gemma", query_head_dim_normalize=False).save_to_preset(tmp_path / "gemma")
-    with pytest.raises(PretrainedError, match="query_head_dim_normalize=False"):
-        causal.open_causal(tmp_path / "gemma")

@@ -1,0 +1,340 @@
+"""Which backbones of KerasHub are converted: their sizes as `CausalSizes`, and the names of their layers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Config = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Family:
+    """What backbones of a class have in common.
+
+    Attributes:
+        fields: From the config of a backbone to the fields of `CausalSizes`.
+        block: Name of a block, before its number.
+        names: Our layers of a block, and theirs.
+        norm: Name of the last normalisation.
+        embeddings: What stands before the names of the tables of tokens and positions.
+        gemma: Whether scales are kept as what is added to one, and kernels of queries, keys and values with
+            heads first.
+        context: From the config to the most tokens that it can read; None: any number.
+        refused: What a config must not say, and why.
+    """
+
+    fields: Callable[[Config], dict[str, Any]]
+    block: str
+    names: Mapping[str, str]
+    norm: str
+    embeddings: str = ""
+    gemma: bool = False
+    context: Callable[[Config], int | None] = lambda config: None
+    refused: Callable[[Config], str | None] = lambda config: None
+
+
+def _shared(config: Config) -> dict[str, Any]:
+    names = ("num_query_heads", "num_attention_heads", "num_heads")
+    heads = config[next((name for name in names if name in config), names[0])]
+    return {
+        "vocabulary": config["vocabulary_size"],
+        "width": config["hidden_dim"],
+        "layers": config["num_layers"],
+        "heads": heads,
+        "kv_heads": config.get("num_key_value_heads", heads),
+        "size": config.get("head_dim") or config["hidden_dim"] // heads,
+        "hidden": config["intermediate_dim"],
+        "epsilon": config.get("layer_norm_epsilon", 1e-5),
+    }
+
+
+def _llama(config: Config) -> dict[str, Any]:
+    names = ("frequency_adjustment_factor", "low_freq_factor", "high_freq_factor")
+    bands = tuple(config.get(f"rope_{name}") for name in (*names, "pretraining_sequence_length"))
+    return {
+        **_shared(config),
+        "base": float(config["rope_max_wavelength"]),
+        "bands": () if None in bands else bands,
+        "tied": config.get("tie_word_embeddings", False),
+    }
+
+
+def _stretched_llama(config: Config) -> str | None:
+    factor = config.get("rope_position_scaling_factor", 1.0)
+    return None if factor == 1.0 else f"rope_position_scaling_factor={factor}, which KerasHub does not obey"
+
+
+def _stretched(config: Config) -> dict[str, Any]:
+    return {
+        **_shared(config),
+        "base": float(config["rope_max_wavelength"]),
+        "stretch": float(config["rope_scaling_factor"]),
+        "tied": config.get("tie_word_embeddings", False),
+    }
+
+
+def _smollm3(config: Config) -> dict[str, Any]:
+    base = float(config["rope_theta"])
+    turned = [*config["rope_layer_enabled_list"]]
+    turned += [True] * (config["num_layers"] - len(turned))
+    return {
+        **_shared(config),
+        "rotary": tuple((base if turns else 0.0, 1.0) for turns in turned[: config["num_layers"]]),
+        "bias": config["attention_bias"],
+    }
+
+
+def _refused_smollm3(config: Config) -> str | None:
+    if config["mlp_bias"]:
+        return "mlp_bias=True, which no released model has"
+    if config["partial_rotary_factor"] != 1.0:
+        return f"partial_rotary_factor={config['partial_rotary_factor']}, which KerasHub cannot compute"
+    return None
+
+
+def _phi3(config: Config) -> dict[str, Any]:
+    return {**_shared(config), "base": float(config["rope_max_wavelength"]), "tied": False}
+
+
+def _refused_phi3(config: Config) -> str | None:
+    kind = config["rope_scaling_type"]
+    return None if kind is None else f"rope_scaling_type={kind}, other waves for long texts than for short"
+
+
+def _biased(config: Config) -> dict[str, Any]:
+    return {
+        **_shared(config),
+        "norm": "layer",
+        "bias": True,
+        "dense_bias": True,
+        "gated": False,
+        "activation": "gelu",
+    }
+
+
+def _placed(config: Config) -> dict[str, Any]:
+    return {**_biased(config), "positions": config["max_sequence_length"]}
+
+
+def _gpt_neox(config: Config) -> dict[str, Any]:
+    made = _biased(config)
+    return {
+        **made,
+        "base": float(config["rotary_max_wavelength"]),
+        "rotary_size": int(made["size"] * config["rotary_percentage"]),
+        "parallel": True,
+    }
+
+
+def _refused_gpt_neox(config: Config) -> str | None:
+    part = config["rotary_percentage"]
+    size = int(config["hidden_dim"] // config["num_heads"] * part)
+    return None if size else f"rotary_percentage={part}, so its tokens have no positions"
+
+
+def _falcon(config: Config) -> dict[str, Any]:
+    made = _biased(config)
+    return {**made, "lean": made["size"] ** -0.5, "activation": "gelu_exact"}
+
+
+def _refused_falcon(config: Config) -> str | None:
+    epsilon = config["layer_norm_epsilon"]
+    return None if epsilon == 1e-5 else f"layer_norm_epsilon={epsilon}, which KerasHub's blocks do not obey"
+
+
+def _gemma(config: Config) -> dict[str, Any]:
+    return {
+        **_shared(config),
+        "hidden": config["intermediate_dim"] // 2,  # of the two layers that make the gate together
+        "scaled": True,
+        "activation": "gelu",
+        "score_cap": config["attention_logit_soft_cap"] or 0.0,
+        "logit_cap": config["final_logit_soft_cap"] or 0.0,
+        "post_norm": config["use_post_attention_norm"],
+    }
+
+
+def _gemma3(config: Config) -> dict[str, Any]:
+    local, everywhere = (config[f"{reach}_rope_scaling_factor"] for reach in ("local", "global"))
+    # Of six blocks five look back as far as the window, if there is one, and have shorter waves.
+    windows = [config["use_sliding_window_attention"] and at % 6 < 5 for at in range(config["num_layers"])]
+    return {
+        **_gemma(config),
+        "hidden": config["intermediate_dim"],
+        "head_norm": config["use_query_key_norm"],
+        "rotary": tuple((1e4, float(local)) if window else (1e6, float(everywhere)) for window in windows),
+    }
+
+
+def _refused_gemma3(config: Config) -> str | None:
+    if config["use_bidirectional_attention"] or config.get("is_embedding_model"):
+        return "use_bidirectional_attention or is_embedding_model, so it writes no texts"
+    return _refused_gemma(config)
+
+
+def _refused_gemma(config: Config) -> str | None:
+    if config["use_post_attention_norm"] != config["use_post_ffw_norm"]:
+        return "one of use_post_attention_norm and use_post_ffw_norm without the other"
+    if not config["query_head_dim_normalize"]:
+        return "query_head_dim_normalize=False, which KerasHub does not obey"
+    return None
+
+
+_LLAMA_NAMES = {
+    "attention_norm": "self_attention_layernorm",
+    "norm": "feedforward_layernorm",
+    "query": "self_attention/query",
+    "key": "self_attention/key",
+    "value": "self_attention/value",
+    "output_dense": "self_attention/attention_output",
+    "gate": "feedforward_gate_dense",
+    "up": "feedforward_intermediate_dense",
+    "down": "feedforward_output_dense",
+}
+_GPT2_NAMES = {
+    **{ours: theirs for ours, theirs in _LLAMA_NAMES.items() if ours != "gate"},
+    "attention_norm": "self_attention_layer_norm",
+    "norm": "feedforward_layer_norm",
+}
+_SMOLLM3_NAMES = {
+    "attention_norm": "input_layernorm",
+    "norm": "post_attention_layernorm",
+    "query": "self_attn/q_proj",
+    "key": "self_attn/k_proj",
+    "value": "self_attn/v_proj",
+    "output_dense": "o_proj",
+    "gate": "mlp/gate_proj",
+    "up": "mlp/up_proj",
+    "down": "mlp/down_proj",
+}
+_PHI3_NAMES = {
+    **_LLAMA_NAMES,
+    "attention_norm": "pre_attention_layernorm",
+    "norm": "post_attention_layernorm",
+    **{name: f"attention/{name}" for name in ("query", "key", "value")},
+    "output_dense": "attention/attention_output",
+}
+_FALCON_NAMES = {
+    "attention_norm": "input_layernorm",
+    "norm": "post_attention_layernorm",
+    **{name: f"attention/{name}_dense" for name in ("query", "key", "value")},
+    "output_dense": "attention/output_dense",
+    "up": "dense_h_to_4h",
+    "down": "dense_4h_to_h",
+}
+_BLOOM_NAMES = {
+    "attention_norm": "pre_attention_layernorm",
+    "norm": "post_attention_layernorm",
+    **{name: f"self_attention/{name}_dense" for name in ("query", "key", "value")},
+    "output_dense": "self_attention/output_dense",
+    "up": "mlp_intermediate_dense",
+    "down": "mlp_output_dense",
+}
+_QWEN3_NAMES = {
+    **_LLAMA_NAMES,
+    "query_norm": "self_attention/query_dense_layernorm",
+    "key_norm": "self_attention/key_dense_layernorm",
+}
+_GEMMA_NAMES = {
+    "attention_norm": "pre_attention_norm",
+    "attention_post_norm": "post_attention_norm",
+    "norm": "pre_ffw_norm",
+    "post_norm": "post_ffw_norm",
+    "query": "attention/query",
+    "key": "attention/key",
+    "value": "attention/value",
+    "output_dense": "attention/attention_output",
+    "gate": "ffw_gating",
+    "up": "ffw_gating_2",
+    "down": "ffw_linear",
+}
+_GEMMA3_NAMES = {**_GEMMA_NAMES, "query_norm": "attention/query_norm", "key_norm": "attention/key_norm"}
+_LLAMA = Family(
+    fields=_llama,
+    block="transformer_layer_",
+    names=_LLAMA_NAMES,
+    norm="sequence_output_layernorm",
+    refused=_stretched_llama,
+)
+_GPT2 = Family(
+    fields=_placed,
+    block="transformer_layer_",
+    names=_GPT2_NAMES,
+    norm="layer_norm",
+    context=lambda config: config["max_sequence_length"],
+)
+_GEMMA = Family(
+    fields=_gemma,
+    block="decoder_block_",
+    names=_GEMMA_NAMES,
+    norm="final_normalization",
+    gemma=True,
+    context=lambda config: config["sliding_window_size"] if config["use_sliding_window_attention"] else None,
+    refused=_refused_gemma,
+)
+
+FAMILIES: dict[str, Family] = {
+    "GPT2Backbone": _GPT2,
+    "OPTBackbone": dataclasses.replace(
+        _GPT2,
+        fields=lambda config: {**_placed(config), "activation": "relu"},
+        embeddings="embeddings/",
+    ),
+    "GPTNeoXBackbone": dataclasses.replace(_GPT2, fields=_gpt_neox, refused=_refused_gpt_neox),
+    "BloomBackbone": dataclasses.replace(
+        _GPT2,
+        fields=lambda config: {**_biased(config), "lean": 1.0, "embedding_norm": True},
+        names=_BLOOM_NAMES,
+        norm="final_layernorm",
+        context=lambda config: None,
+    ),
+    "FalconBackbone": dataclasses.replace(
+        _GPT2,
+        fields=_falcon,
+        names=_FALCON_NAMES,
+        norm="final_layernorm",
+        context=lambda config: None,
+        refused=_refused_falcon,
+    ),
+    "LlamaBackbone": _LLAMA,
+    "Llama3Backbone": _LLAMA,
+    "MistralBackbone": dataclasses.replace(
+        _LLAMA,
+        fields=_stretched,
+        # Within its window each token sees all before it.
+        context=lambda config: config["sliding_window"],
+        refused=lambda config: None,
+    ),
+    "QwenBackbone": dataclasses.replace(
+        _LLAMA,
+        fields=lambda config: {**_stretched(config), "bias": True},
+        context=lambda config: (
+            config["sliding_window_size"] if config["use_sliding_window_attention"] else None
+        ),
+        refused=lambda config: None,
+    ),
+    "Qwen3Backbone": dataclasses.replace(
+        _LLAMA,
+        fields=lambda config: {**_stretched(config), "head_norm": True},
+        names=_QWEN3_NAMES,
+        context=lambda config: config["sliding_window_size"],
+        refused=lambda config: None,
+    ),
+    "SmolLM3Backbone": dataclasses.replace(
+        _LLAMA, fields=_smollm3, names=_SMOLLM3_NAMES, refused=_refused_smollm3
+    ),
+    "Phi3Backbone": dataclasses.replace(
+        _LLAMA,
+        fields=_phi3,
+        names=_PHI3_NAMES,
+        context=lambda config: config["max_sequence_length"],
+        refused=_refused_phi3,
+    ),
+    "GemmaBackbone": _GEMMA,
+    "Gemma3Backbone": dataclasses.replace(
+        _GEMMA, fields=_gemma3, names=_GEMMA3_NAMES, refused=_refused_gemma3
+    ),
+}
+"""The backbones that are converted, by class."""
