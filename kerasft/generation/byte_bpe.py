@@ -17,7 +17,7 @@ _SPACE = r"\t\n\x0b\x0c\r \x{85}\p{Z}"
 _NONE = -1
 _NEVER = np.iinfo(np.int64).max
 
-Split = Literal["gpt2", "smollm", "llama3", "qwen"]
+Split = Literal["gpt2", "smollm", "llama3", "qwen", "bloom"]
 _WORDS = rf"'s|'t|'re|'ve|'m|'ll|'d| ?\p{{L}}+| ?\p{{N}}+| ?[^{_SPACE}\p{{L}}\p{{N}}]+|[{_SPACE}]+"
 # Of spaces before a word the last belongs to it. The usual pattern looks ahead for that, which RE2 cannot.
 _LAST_SPACE = (rf"([{_SPACE}])([{_SPACE}][^{_SPACE}])", rb"\1" + _CUT + rb"\2")
@@ -28,11 +28,14 @@ _LATER_WORDS = (
 )
 _LAST_SPACE_OF_LINE = (rf"([{_SPACE}])([\t\x0b\x0c \x{{85}}\p{{Z}}][^{_SPACE}])", rb"\1" + _CUT + rb"\2")
 _DIGITS = (r"(\p{N})", _CUT + rb"\1" + _CUT)
+# BLOOM's words are what stands between spaces and these marks.
+_MARKED_WORDS = rf"( ?[^{_SPACE}()|.,!?…。，、।۔،]+)"
 _STEPS: dict[str, tuple[tuple[str, bytes], ...]] = {
     "gpt2": (_LAST_SPACE, (f"({_WORDS})", rb"\1" + _CUT)),
     "smollm": (_DIGITS, _LAST_SPACE, (f"({_WORDS})", rb"\1" + _CUT)),
     "llama3": (_LAST_SPACE_OF_LINE, (f"({_LATER_WORDS.replace('COUNT', '1,3')})", rb"\1" + _CUT)),
     "qwen": (_LAST_SPACE_OF_LINE, (f"({_LATER_WORDS.replace('COUNT', '1')})", rb"\1" + _CUT)),
+    "bloom": ((_MARKED_WORDS, _CUT + rb"\1" + _CUT),),
 }
 
 
@@ -50,7 +53,7 @@ class ByteBpe(tf.Module):
         tokens: The pieces by id, in GPT-2's alphabet of printable characters for bytes.
         merges: Pairs in the order in which they were learned, two pieces with a space between.
         split: How text is cut into words: as for GPT-2, or with every digit alone too (SmolLM), or as for
-            Llama 3, or for Qwen.
+            Llama 3, Qwen or BLOOM.
         special: Ids that no text is made of and that stand for no text.
 
     Raises:

@@ -141,7 +141,7 @@ class DialogueConfig(TaskConfig):
         "Qwen or Gemma (its name, kaggle://..., hf://org/model or a folder), a folder with a GGUF file or a "
         "Hugging Face Llama.",
     )
-    template: Literal["auto", "chatml", "llama3", "gemma", "plain"] = pydantic.Field(
+    template: Literal["auto", "chatml", "llama3", "phi3", "gemma", "plain"] = pydantic.Field(
         default="auto",
         description="How a pretrained model writes turns; auto: by the tokens that it has, plain where it "
         "knows no turns, as GPT-2.",

@@ -17,7 +17,7 @@ class Marks(NamedTuple):
     """What stands around texts. A part that is the name of a special token is that token, others are text.
 
     Attributes:
-        before: Before the text of a turn; `{role}` stands for the name of the role.
+        before: Before the text of a turn; `{role}` stands for the name of the role, in tokens too.
         after: Behind it; the first part is a token, the one that ends a reply.
         first: Before a conversation.
         roles: Names of roles that are called otherwise.
@@ -31,7 +31,12 @@ class Marks(NamedTuple):
     @property
     def tokens(self) -> tuple[str, ...]:
         """The special tokens that it needs."""
-        return tuple(part for part in (*self.first, *self.before, *self.after) if part.startswith("<"))
+        before = dict.fromkeys(part for role in ROLES for part in self.of(role))
+        return tuple(part for part in (*self.first, *before, *self.after) if part.startswith("<"))
+
+    def of(self, role: str) -> tuple[str, ...]:
+        """Returns what stands before the text of a role."""
+        return tuple(part.replace("{role}", self.roles.get(role, role)) for part in self.before)
 
 
 MARKS: dict[str, Marks] = {
@@ -41,6 +46,8 @@ MARKS: dict[str, Marks] = {
         before=("<|start_header_id|>", "{role}", "<|end_header_id|>", "\n\n"),
         after=("<|eot_id|>",),
     ),
+    # Phi-3's tokenizer takes no new line behind these tokens, though its chat template writes them.
+    "phi3": Marks(first=("<s>",), before=("<|{role}|>",), after=("<|end|>",)),
     # Gemma knows no system: what it says stands as a turn of the user.
     "gemma": Marks(
         first=("<bos>",),
@@ -115,13 +122,10 @@ def write_marks(
         made = ([special[part]] if part in special else next(texts) for part in parts)
         return tuple(token for own in made for token in own)
 
-    def before(role: str) -> tuple[int, ...]:
-        return tokens([part.replace("{role}", marks.roles.get(role, role)) for part in marks.before])
-
     after = tokens(marks.after)
     return Template(
         first=tokens(marks.first),
-        before={role: before(role) for role in ROLES},
+        before={role: tokens(marks.of(role)) for role in ROLES},
         after=after,
         banned=tuple(sorted({*special.values()} - {after[0]})),
     )

@@ -25,7 +25,15 @@ pytest.importorskip("tensorflow_text")
 from ..pretrained import hub_presets
 from .conftest import ANSWERS, conversation
 
-PRESETS = {"gpt2": "GPT2", "llama3.1": "Llama3", "qwen": "Qwen", "gemma": "Gemma", "llama": "Llama"}
+PRESETS = {
+    "gpt2": "GPT2",
+    "llama3.1": "Llama3",
+    "qwen": "Qwen",
+    "gemma": "Gemma",
+    "llama": "Llama",
+    "phi3": "Phi3",
+    "bloom": "Bloom",
+}
 TURNS = (["system", "user", "assistant"], ["Be the.", "!", "the é"])
 # What the same turns are in each template; tokens that are no text stand as they are named.
 WRITTEN = {
@@ -37,13 +45,15 @@ WRITTEN = {
     "<|im_start|>assistant\nthe é<|im_end|>\n",
     "gemma": "<bos><start_of_turn>user\nBe the.<end_of_turn>\n<start_of_turn>user\n!<end_of_turn>\n"
     "<start_of_turn>model\nthe é<end_of_turn>\n",
+    "phi3": "<s><|system|>Be the.<|end|><|user|>!<|end|><|assistant|>the é<|end|>",
+    "bloom": "<s>System:\nBe the.</s>User:\n!</s>Assistant:\nthe é</s>",
     "llama": "<s>System:\n Be the.</s>User:\n !</s>Assistant:\n the é</s>",
 }
 
 
 def write(folder: Path, name: str) -> Path:
     family = PRESETS[name]
-    pieces = family in ("Gemma", "Llama")
+    pieces = family in ("Gemma", "Llama", "Phi3")
     (hub_presets.write_pieces if pieces else hub_presets.write_byte_pairs)(folder, name, family)
     return folder
 
@@ -104,10 +114,12 @@ def test_a_template_can_be_chosen(preset: tuple[str, Path]) -> None:
     name, folder = preset
     codec = create(folder, template="plain").codec
     made = text_of(codec, encoded(codec, TURNS).tokens[0].numpy().tolist())
-    ends = {"llama3.1": "<|end_of_text|>", "gemma": "<eos>"}
-    first = {"llama3.1": "<|begin_of_text|>", "gemma": "<bos>"}.get(name, "")
+    ends = {"llama3.1": "<|end_of_text|>", "gemma": "<eos>", "bloom": "</s>"}
+    first = {"llama3.1": "<|begin_of_text|>", "gemma": "<bos>", "bloom": "<s>"}.get(name, "")
     wanted = first + WRITTEN["gpt2"].replace("<|endoftext|>", ends.get(name, "<|endoftext|>"))
-    assert made == (WRITTEN[name] if name == "llama" else wanted)
+    # A text alone begins with a space for the pieces of Llama.
+    alike = {"llama": WRITTEN["llama"], "phi3": WRITTEN["llama"].replace("</s>", "<|endoftext|>")}
+    assert made == alike.get(name, wanted)
     other = "chatml" if name == "gemma" else "gemma"
     with pytest.raises(PretrainedError, match=rf"template={other} writes <.* lacks: leave template=auto"):
         _ = create(folder, template=other).codec
@@ -158,7 +170,7 @@ def test_a_reply_is_what_the_network_says_token_by_token(gpt2: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "weights"), [("gpt2", "float32"), ("gpt2", "int8"), ("gemma", "float32")])
+@pytest.mark.parametrize(("name", "weights"), [("bloom", "float32"), ("gpt2", "int8"), ("gemma", "float32")])
 def test_a_preset_learns_and_is_served(tmp_path: Path, name: str, weights: str) -> None:
     copy = write(tmp_path / "copy", name)
     rows = [{"turns": conversation(question, answer)} for question, answer in ANSWERS.items()] * 4

@@ -40,6 +40,7 @@ TEXTS = [
     "\n\n\n  \n x \t y\r\n",
     "\u3000全角\u00a0nbsp\u2028sep Ⅷ ½ ٣٤ e\u0301",
     "\x00\x01\x1e\x7f\x85",
+    " (the|the),  the… the。the، the;  [the]",
 ]
 
 
@@ -49,17 +50,20 @@ LATER = (  # Llama 3's rule, as its tokenizer.json has it; Qwen's takes digits o
 )
 
 
-@pytest.mark.parametrize("split", ["gpt2", "smollm", "llama3", "qwen"])
+BLOOM = r" ?[^(\s|[.,!?…。，、।۔،])]+"  # the same of BLOOM
+
+
+@pytest.mark.parametrize("split", ["gpt2", "smollm", "llama3", "qwen", "bloom"])
 def test_tokens_are_those_of_the_reference(split: Any) -> None:
     tokenizers = pytest.importorskip("tokenizers")
     cuts = tokenizers.pre_tokenizers
     steps = [cuts.ByteLevel(add_prefix_space=False)]
     if split == "smollm":
         steps.insert(0, cuts.Digits(individual_digits=True))
-    if split in ("llama3", "qwen"):
-        rule = tokenizers.Regex(LATER if split == "llama3" else LATER.replace("{1,3}", ""))
+    rules = {"llama3": LATER, "qwen": LATER.replace("{1,3}", ""), "bloom": BLOOM}
+    if split in rules:
         steps = [
-            cuts.Split(rule, "isolated"),
+            cuts.Split(tokenizers.Regex(rules[split]), "isolated"),
             cuts.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     model = tokenizers.models.BPE(
@@ -86,6 +90,8 @@ def test_tokens_are_those_of_the_reference(split: Any) -> None:
         "\u0301",
         "\r\n",
         "ing",
+        "(",
+        "…",
     ]
     texts = TEXTS + ["".join(draw.choices(parts, k=draw.randint(1, 30))) for _ in range(300)]
     bpe = ByteBpe(TOKENS, MERGES, split=split, special=[0])

@@ -30,6 +30,22 @@ SPECIAL = {
         "<|eot_id|>",
     ],
     "Qwen": ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+    "SmolLM3": [
+        "<|begin_of_text|>",
+        "<|end_of_text|>",
+        "<think>",
+        "</think>",
+        "<|im_start|>",
+        "<|im_end|>",
+    ],
+    "OPT": ["<pad>", "</s>"],
+    "GPTNeoX": ["<|endoftext|>"],
+    "Bloom": ["<s>", "</s>", "<pad>"],
+    "Falcon": ["<|endoftext|>"],
+}
+MARKS = {
+    "Gemma": ["<start_of_turn>", "<end_of_turn>"],
+    "Phi3": ["<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"],
 }
 GROUPED = {"num_query_heads": 4, "num_key_value_heads": 2}
 GEMMA = {"num_query_heads": 4, "num_key_value_heads": 1, "head_dim": 6, "intermediate_dim": 40}
@@ -150,7 +166,7 @@ def write_pieces(folder: Path, name: str, family: str) -> int:
         eos_id=1 if gemma else 2,
         bos_piece="<bos>" if gemma else "<s>",
         eos_piece="<eos>" if gemma else "</s>",
-        user_defined_symbols=["<start_of_turn>", "<end_of_turn>"] if gemma else [],
+        user_defined_symbols=MARKS.get(family, []),
         normalization_rule_name="identity",
         remove_extra_whitespaces=False,
         add_dummy_prefix=not gemma,

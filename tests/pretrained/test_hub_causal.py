@@ -100,7 +100,19 @@ def test_how_much_can_be_read(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize(("name", "family"), [("gpt2", "GPT2"), ("llama3.1", "Llama3"), ("qwen", "Qwen")])
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("gpt2", "GPT2"),
+        ("llama3.1", "Llama3"),
+        ("qwen", "Qwen"),
+        ("smollm3", "SmolLM3"),
+        ("opt", "OPT"),
+        ("gpt-neox", "GPTNeoX"),
+        ("bloom", "Bloom"),
+        ("falcon", "Falcon"),
+    ],
+)
 def test_tokens_are_those_of_kerashub(tmp_path: Path, name: str, family: str) -> None:
     tokens = hub_presets.write_byte_pairs(tmp_path, name, family)
     bpe = causal.open_causal(tmp_path).tokenizer()
@@ -114,7 +126,10 @@ def test_tokens_are_those_of_kerashub(tmp_path: Path, name: str, family: str) ->
     assert [*bpe.special][:-3] == hub_presets.SPECIAL[family]
 
 
-@pytest.mark.parametrize(("name", "family"), [("gemma", "Gemma"), ("llama", "Llama"), ("mistral", "Mistral")])
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [("gemma", "Gemma"), ("llama", "Llama"), ("mistral", "Mistral"), ("phi3", "Phi3")],
+)
 def test_pieces_are_those_of_kerashub(tmp_path: Path, name: str, family: str) -> None:
     count = hub_presets.write_pieces(tmp_path, name, family)
     pieces = causal.open_causal(tmp_path).tokenizer()
@@ -170,7 +185,7 @@ def with_pictures(folder: Path) -> None:
 
 
 def other_tokenizer(folder: Path) -> None:
-    change(folder, "tokenizer.json", class_name="BloomTokenizer")
+    change(folder, "tokenizer.json", class_name="RobertaTokenizer")
 
 
 def more_tokens(folder: Path) -> None:
@@ -184,7 +199,7 @@ def more_tokens(folder: Path) -> None:
         (foreign, "holds a GPT2Backbone of os: .* would run code of the preset"),
         (nested, "holds a function of builtins: only dtype policies"),
         (with_pictures, "with a Gemma3VisionEncoder; only networks of text are converted"),
-        (other_tokenizer, "is a BloomTokenizer; of KerasHub's GPT2Tokenizer, .* are known"),
+        (other_tokenizer, "is a RobertaTokenizer; of KerasHub's GPT2Tokenizer, .* are known"),
         (more_tokens, "has 901 tokens and the network 265"),
         (lambda folder: (folder / "tokenizer.json").unlink(), "no tokenizer.json; save the tokenizer beside"),
         (lambda folder: (folder / "assets/tokenizer/merges.txt").unlink(), "has no assets/tokenizer/merges"),

@@ -1,7 +1,7 @@
 """The vocabularies of KerasHub presets, read as data.
 
 Text is cut into words as each model was trained; KerasHub itself cuts all of them by the rule of Llama 3,
-which for GPT-2 differs in runs of new lines and for Qwen in numbers.
+which for GPT-2 differs in runs of new lines, for Qwen in numbers and for BLOOM in punctuation.
 """
 
 from __future__ import annotations
@@ -18,13 +18,22 @@ if TYPE_CHECKING:
 
 _SPLITS = {
     "GPT2Tokenizer": "gpt2",
+    "OPTTokenizer": "gpt2",
+    "GPTNeoXTokenizer": "gpt2",
+    "FalconTokenizer": "gpt2",  # as KerasHub's only Falcon has it, falcon-rw-1b
+    "BloomTokenizer": "bloom",
     "Llama3Tokenizer": "llama3",
+    "SmolLM3Tokenizer": "llama3",
     "QwenTokenizer": "qwen",
     "Qwen3Tokenizer": "qwen",
 }
-_PIECES = ("LlamaTokenizer", "MistralTokenizer", "GemmaTokenizer", "Gemma3Tokenizer")
+_PIECES = ("LlamaTokenizer", "MistralTokenizer", "GemmaTokenizer", "Gemma3Tokenizer", "Phi3Tokenizer")
 # Pieces that SentencePiece would find in a text too.
-_MARKS = ("<start_of_turn>", "<end_of_turn>", "<mask>", "<|im_start|>", "<|im_end|>")
+_PHI3 = ("endoftext", "system", "user", "assistant", "end", "data", *(f"placeholder{n}" for n in range(1, 7)))
+_MARKS = (
+    *("<start_of_turn>", "<end_of_turn>", "<mask>", "<|im_start|>", "<|im_end|>"),
+    *(f"<|{name}|>" for name in _PHI3),
+)
 
 
 def read_tokenizer(folder: Path, *, size: int) -> ByteBpe | SentencePieces:
