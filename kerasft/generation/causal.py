@@ -65,8 +65,9 @@ def turned(sizes: CausalSizes, positions: Any) -> list[tuple[Any, Any] | None]:
     """
     own = sizes.rotary or ((sizes.base if sizes.turns else 0.0, sizes.stretch),) * sizes.layers
     size = sizes.rotary_size or sizes.size
+    alike: dict[str, Any] = {"bands": sizes.bands, "waves": sizes.waves, "swell": sizes.swell}
     made = {
-        (base, stretch): angles(positions, size, base=base, stretch=stretch, bands=sizes.bands)
+        (base, stretch): angles(positions, size, base=base, stretch=stretch, **alike)
         for base, stretch in {*own}
         if base
     }

@@ -24,6 +24,8 @@ class CausalSizes:
         stretch: What rotary positions are divided by.
         bands: How Llama 3.1 slows the long wavelengths among them: the factor, the bounds of the wavelengths
             between which it sets in, as parts of a context, and the tokens of that context; () does not.
+        waves: What the wavelengths of rotary positions are multiplied by, one by one, as in Phi-3; or ().
+        swell: What rotary positions multiply vectors by.
         rotary: Of each block its own `base` and `stretch`, where they differ; a base of 0 stands for a block
             that knows no positions.
         rotary_size: Length of the part of a head's vectors that turns, as in GPT-NeoX; 0: all of it does.
@@ -64,6 +66,8 @@ class CausalSizes:
     base: float = 10000.0
     stretch: float = 1.0
     bands: tuple[float, ...] = ()
+    waves: tuple[float, ...] = ()
+    swell: float = 1.0
     rotary: tuple[tuple[float, float], ...] = ()
     rotary_size: int = 0
     positions: int = 0
@@ -87,6 +91,7 @@ class CausalSizes:
     def __post_init__(self) -> None:
         # JSON knows no tuples.
         object.__setattr__(self, "bands", tuple(self.bands))
+        object.__setattr__(self, "waves", tuple(self.waves))
         object.__setattr__(self, "rotary", tuple((base, stretch) for base, stretch in self.rotary))
         if self.heads % self.kv_heads:
             raise ConfigError(f"kv_heads must divide heads, and {self.kv_heads} does not divide {self.heads}")
@@ -100,6 +105,10 @@ class CausalSizes:
             raise ConfigError("positions have vectors, or scores lean, but not both")
         if len(self.bands) not in (0, 4):
             raise ConfigError(f"bands are four numbers or none, and they are {self.bands}")
+        if len(self.waves) not in (0, turned // 2):
+            raise ConfigError(
+                f"waves are one number for each of {turned // 2} or none, and they are {len(self.waves)}"
+            )
         if len(self.rotary) not in (0, self.layers):
             raise ConfigError(
                 f"rotary must be of each block, and it is of {len(self.rotary)} of {self.layers}"

@@ -11,7 +11,14 @@ from keras import ops
 
 
 def angles(
-    positions: Any, size: int, *, base: float, stretch: float = 1.0, bands: Sequence[float] = ()
+    positions: Any,
+    size: int,
+    *,
+    base: float,
+    stretch: float = 1.0,
+    bands: Sequence[float] = (),
+    waves: Sequence[float] = (),
+    swell: float = 1.0,
 ) -> tuple[Any, Any]:
     """Returns cosines and sines of the angles by which `rotate` turns.
 
@@ -21,6 +28,8 @@ def angles(
         base: The largest wavelength, over 2 pi.
         stretch: What positions are divided by.
         bands: Which wavelengths are made longer, see `CausalSizes`.
+        waves: What wavelengths are multiplied by, one by one.
+        swell: What both are multiplied by.
 
     Returns:
         Two, float32 [batch or 1, 1, length, size / 2].
@@ -29,8 +38,10 @@ def angles(
     rates = np.exp(np.arange(half) * (-math.log(base) / half)) / stretch
     if bands:
         rates = _slowed(rates, *bands)
+    if waves:
+        rates = rates / np.array(waves)
     turned = ops.cast(positions, "float32")[:, None, :, None] * ops.convert_to_tensor(rates, "float32")
-    return ops.cos(turned), ops.sin(turned)
+    return ops.cos(turned) * swell, ops.sin(turned) * swell
 
 
 def _slowed(rates: np.ndarray, factor: float, low: float, high: float, context: float) -> np.ndarray:

@@ -148,8 +148,9 @@ def test_a_context_that_the_model_cannot_read_is_refused(gpt2: Path) -> None:
         create(gpt2, context=97).build()
 
 
-def test_a_reply_is_what_the_network_says_token_by_token(gpt2: Path) -> None:
-    task = create(gpt2)
+@pytest.mark.parametrize("name", ["gpt2", "bloom"])
+def test_a_reply_is_what_the_network_says_token_by_token(tmp_path: Path, name: str) -> None:
+    task = create(write(tmp_path, name))
     task.build()
     prompt = encoded(task.codec, (["user"], ["the é"])).tokens[0].numpy().tolist()
     tokens = [*prompt, *task.codec.template.before["assistant"]]
@@ -170,7 +171,7 @@ def test_a_reply_is_what_the_network_says_token_by_token(gpt2: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "weights"), [("bloom", "float32"), ("gpt2", "int8"), ("gemma", "float32")])
+@pytest.mark.parametrize(("name", "weights"), [("gpt2", "float32"), ("gpt2", "int8"), ("gemma", "float32")])
 def test_a_preset_learns_and_is_served(tmp_path: Path, name: str, weights: str) -> None:
     copy = write(tmp_path / "copy", name)
     rows = [{"turns": conversation(question, answer)} for question, answer in ANSWERS.items()] * 4

@@ -38,6 +38,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "llama3": {"stretch": 2.0, "bands": (8.0, 1.0, 4.0, 16.0)},
     "gemma3": {"rotary": ((100.0, 2.0), (0.0, 1.0))},
     "gpt-neox": {"rotary_size": 2, "parallel": True, "activation": "gelu_exact"},
+    "phi3": {"waves": (1.0, 3.0), "swell": 1.2},
     "bloom": {"lean": 2.0, "embedding_norm": True, "activation": "relu"},
 }
 
@@ -117,6 +118,7 @@ def test_a_model_is_rebuilt_from_its_config(lm: CausalLM, tmp_path: Any) -> None
         ({"kv_heads": 3}, "3 does not divide 4"),
         ({"size": 5}, "must be even and within the size of a head, 5, and it is 5"),
         ({"rotary_size": 6}, "must be even and within the size of a head, 4, and it is 6"),
+        ({"waves": [1.0]}, "one number for each of 2 or none, and they are 1"),
         ({"positions": 9, "lean": 1.0}, "but not both"),
         ({"bands": [8.0, 1.0]}, "four numbers or none"),
         ({"rotary": [[100.0, 1.0]]}, "is of 1 of 2"),

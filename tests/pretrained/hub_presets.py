@@ -84,6 +84,17 @@ BACKBONES: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "phi3": ("Phi3", {**GROUPED, "max_sequence_length": 128}),
+    "phi3-long": (
+        "Phi3",
+        {
+            **GROUPED,
+            "max_sequence_length": 512,
+            "pretraining_sequence_length": 64,
+            "rope_scaling_type": "su",
+            "rope_scaling_short_factor": [1.0, 1.5, 3.0],
+            "rope_scaling_long_factor": [2.0, 8.0, 9.0],
+        },
+    ),
     "opt": ("OPT", {"num_heads": 4, "max_sequence_length": 96}),
     "gpt-neox": ("GPTNeoX", {"num_heads": 3, "rotary_percentage": 0.5, "max_sequence_length": 96}),
     "bloom": ("Bloom", {"num_heads": 3}),

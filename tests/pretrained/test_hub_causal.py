@@ -91,12 +91,24 @@ def test_greedy_texts_are_those_of_kerashub(tmp_path: Path, name: str) -> None:
 
 def test_how_much_can_be_read(tmp_path: Path) -> None:
     contexts = {}
-    for name in ("gpt2", "llama", "mistral", "qwen", "gemma2", "opt", "gpt-neox", "bloom", "smollm3", "phi3"):
+    for name in (
+        "gpt2",
+        "llama",
+        "mistral",
+        "qwen",
+        "gemma2",
+        "opt",
+        "gpt-neox",
+        "bloom",
+        "smollm3",
+        "phi3",
+        "phi3-long",
+    ):
         hub_presets.backbone(name).save_to_preset(tmp_path / name)
         contexts[name] = causal.open_causal(tmp_path / name).context
     assert contexts == {
         **{"gpt2": 96, "llama": None, "mistral": 512, "qwen": None, "gemma2": 64},
-        **{"opt": 96, "gpt-neox": 96, "bloom": None, "smollm3": 128, "phi3": 128},
+        **{"opt": 96, "gpt-neox": 96, "bloom": None, "smollm3": 128, "phi3": 128, "phi3-long": 64},
     }
 
 
@@ -231,7 +243,7 @@ def test_other_backbones_are_refused_by_name(tmp_path: Path) -> None:
         ("gemma", {"query_head_dim_normalize": False}, "query_head_dim_normalize=False"),
         ("smollm3", {"mlp_bias": True}, "mlp_bias=True, which no released model has"),
         ("smollm3", {"partial_rotary_factor": 0.5}, "=0.5, which KerasHub cannot compute"),
-        ("phi3", {"rope_scaling_type": "su"}, "rope_scaling_type=su, other waves for long texts"),
+        ("phi3", {"rope_scaling_type": "yarn"}, "rope_scaling_type=yarn, which KerasHub does not"),
         ("gpt-neox", {"rotary_percentage": 0.1}, "rotary_percentage=0.1, so its tokens have no positions"),
         ("falcon", {"layer_norm_epsilon": 1e-6}, "layer_norm_epsilon=1e-06, which KerasHub's blocks do not"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -95,12 +96,27 @@ def _refused_smollm3(config: Config) -> str | None:
 
 
 def _phi3(config: Config) -> dict[str, Any]:
-    return {**_shared(config), "base": float(config["rope_max_wavelength"]), "tied": False}
+    made = {**_shared(config), "base": float(config["rope_max_wavelength"]), "tied": False}
+    if config["rope_scaling_type"] is None:
+        return made
+    context, longest = config["pretraining_sequence_length"], config["max_sequence_length"]
+    # Longer texts have other waves from their first token on, so they cannot be read bit by bit.
+    return {
+        **made,
+        "waves": config["rope_scaling_short_factor"],
+        "swell": math.sqrt(1.0 + max(math.log(longest / context), 0.0) / math.log(context)),
+    }
+
+
+def _context_of_phi3(config: Config) -> int:
+    scaled = config["rope_scaling_type"] is not None
+    length: int = config["pretraining_sequence_length" if scaled else "max_sequence_length"]
+    return length
 
 
 def _refused_phi3(config: Config) -> str | None:
     kind = config["rope_scaling_type"]
-    return None if kind is None else f"rope_scaling_type={kind}, other waves for long texts than for short"
+    return None if kind in (None, "su") else f"rope_scaling_type={kind}, which KerasHub does not know"
 
 
 def _biased(config: Config) -> dict[str, Any]:
@@ -329,7 +345,7 @@ FAMILIES: dict[str, Family] = {
         _LLAMA,
         fields=_phi3,
         names=_PHI3_NAMES,
-        context=lambda config: config["max_sequence_length"],
+        context=_context_of_phi3,
         refused=_refused_phi3,
     ),
     "GemmaBackbone": _GEMMA,
