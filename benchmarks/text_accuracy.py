@@ -62,6 +62,13 @@ def minilm(**config: Any) -> dict[str, Any]:
     return {"encoder": "minilm", **config}
 
 
+HEAD = FirstStage(
+    "sst2",
+    ("train.jsonl", "dev.jsonl"),
+    minilm(head={"label_smoothing": 0.1}, training={"epochs": 5, "learning_rate": 3e-3}),
+    freeze="backbone",
+)
+
 RECIPES = {
     "clinc150": Recipe(
         "clinc150", "accuracy", 0.955, minilm(training={"epochs": 5, "learning_rate": 2e-4}), dev="val"
@@ -100,12 +107,21 @@ RECIPES = {
         train=("train", "dev"),
         dev=None,
         seeds=(1, 2),
-        first=FirstStage(
-            "sst2",
-            ("train.jsonl", "dev.jsonl"),
-            minilm(head={"label_smoothing": 0.1}, training={"epochs": 5, "learning_rate": 3e-3}),
-            freeze="backbone",
+        first=HEAD,
+        freeze="embeddings",
+    ),
+    "sst2-rdrop": Recipe(
+        "sst2",
+        "accuracy",
+        0.90,
+        minilm(
+            head={"label_smoothing": 0.1},
+            training={"epochs": 5, "learning_rate": 1.5e-4, "ema": 0.998, "consistency": 1.0},
         ),
+        train=("train", "dev"),
+        dev=None,
+        seeds=(1, 2),
+        first=HEAD,
         freeze="embeddings",
     ),
     "trec": Recipe("trec", "accuracy", 0.965, minilm(training={"epochs": 4, "learning_rate": 1e-4}), dev=0.1),

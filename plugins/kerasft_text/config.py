@@ -141,6 +141,12 @@ class TextTraining(FinetuningConfig):
     learning_rate: Any = pydantic.Field(
         default=None, description="Peak rate; null: 2e-4 for a pretrained encoder, 1e-3 from scratch."
     )
+    consistency: float = pydantic.Field(
+        default=0.0,
+        ge=0,
+        description="R-Drop: read each text twice with different dropout and add this times the divergence "
+        "of the two answers to the loss; a step costs twice as much.",
+    )
 
 
 class TextConfig(TaskConfig):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import kerasft
 from kerasft.data import Field, Source, open_source
 from kerasft.errors import ConfigError, OrderError, PretrainedError
 from kerasft.pretrained import converters, resolve
-from kerasft.training.update import Batch
+from kerasft.training.update import Batch, Update
 from kerasft_text.config import PRETRAINED, SCRATCH, TextConfig
+from kerasft_text.consistency import consistent
 from kerasft_text.embedding import embedded
 from kerasft_text.encoders import Encoder, build_model, pooled, pretrained_encoder, scratch_encoder
 from kerasft_text.hub_tokenizer import HubTokenizer
@@ -165,6 +167,16 @@ class Text(kerasft.Task):
 
     def loss(self, batch: Batch, outputs: Any) -> tf.Tensor:
         return self.kind.loss(batch, outputs)
+
+    def updates(self, make_optimizer: Callable[..., keras.optimizers.Optimizer]) -> list[Update]:
+        weight = self.config.training.consistency
+        if not weight:
+            return super().updates(make_optimizer)
+
+        def loss(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+            return consistent(self.supervised, self.kind.divergence, batch, weight=weight)
+
+        return [Update(name="train", loss=loss, models=[self.model], optimizer=make_optimizer())]
 
     def request(self, rows: dict[str, Any], *, signature: str) -> dict[str, Any]:
         return self.kind.request(rows)

@@ -135,6 +135,10 @@ class Kind:
         """Returns one loss per example."""
         raise NotImplementedError
 
+    def divergence(self, batch: Batch, one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+        """Returns how far apart two outputs for the same examples are, one value per example."""
+        raise NotImplementedError
+
     def metrics(self) -> dict[str, keras.metrics.Metric]:
         """Returns fresh metrics."""
         raise NotImplementedError

@@ -11,6 +11,7 @@ from kerasft.data import Field, Source
 from kerasft.errors import DataError
 from kerasft.training.update import Batch
 from kerasft_text import metrics
+from kerasft_text.consistency import softmax_divergence
 from kerasft_text.kinds.base import EXAMPLES, TEXT, Kind
 from kerasft_text.tokenization import Encoding
 
@@ -43,6 +44,9 @@ class Classification(Kind):
         if not smoothing:
             return losses
         return (1 - smoothing) * losses - smoothing * tf.reduce_mean(tf.nn.log_softmax(outputs), -1)
+
+    def divergence(self, batch: Batch, one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+        return softmax_divergence(one, other)
 
     def metrics(self) -> dict[str, keras.metrics.Metric]:
         return {"classification": metrics.Classification(classes=self.outputs, class_names=self.known_names)}

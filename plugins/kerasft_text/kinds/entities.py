@@ -18,6 +18,7 @@ from kerasft.training.examples import raw_tensors
 from kerasft.training.update import Batch
 from kerasft_text import metrics
 from kerasft_text.config import TextConfig
+from kerasft_text.consistency import softmax_divergence
 from kerasft_text.kinds.base import TEXT, Kind
 from kerasft_text.kinds.spans import gold_from_spans, gold_from_tags, joined, to_characters, unlearnable
 from kerasft_text.metrics import tag_spans
@@ -169,10 +170,11 @@ class Entities(Kind):
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
             labels=batch.targets["tags"], logits=_of_words(outputs, first)
         )
-        counts = tf.cast(first > 0, losses.dtype)
-        # Every word of the batch weighs the same, so a long text counts for more than a short one.
-        usual = tf.maximum(tf.reduce_mean(tf.reduce_sum(counts, 1)), 1.0)
-        return tf.reduce_sum(losses * counts, 1) / usual
+        return _of_texts(losses, first)
+
+    def divergence(self, batch: Batch, one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+        first = batch.features["first_token"]
+        return _of_texts(softmax_divergence(_of_words(one, first), _of_words(other, first)), first)
 
     def metrics(self) -> dict[str, keras.metrics.Metric]:
         return {"spans": metrics.SpanF1(types=len(self.known_names), class_names=self.known_names)}
@@ -239,6 +241,13 @@ class Entities(Kind):
             with tf.init_scope():
                 self._tags = string_table(ids, default=0)
         return self._tags.lookup(tags)
+
+
+def _of_texts(losses: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
+    """Every word of the batch weighs the same, so a long text counts for more than a short one."""
+    counts = tf.cast(first > 0, losses.dtype)
+    usual = tf.maximum(tf.reduce_mean(tf.reduce_sum(counts, 1)), 1.0)
+    return tf.reduce_sum(losses * counts, 1) / usual
 
 
 def _of_words(outputs: tf.Tensor, first: tf.Tensor) -> tf.Tensor:

@@ -10,6 +10,7 @@ import tensorflow as tf
 from kerasft.data import Field, Source
 from kerasft.training.update import Batch
 from kerasft_text import metrics
+from kerasft_text.consistency import sigmoid_divergence
 from kerasft_text.kinds.base import EXAMPLES, TEXT, Kind
 from kerasft_text.tokenization import Encoding
 
@@ -41,6 +42,9 @@ class MultiLabel(Kind):
     def loss(self, batch: Batch, outputs: tf.Tensor) -> tf.Tensor:
         losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=batch.targets["labels"], logits=outputs)
         return tf.reduce_mean(losses, -1)
+
+    def divergence(self, batch: Batch, one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_mean(sigmoid_divergence(one, other), -1)
 
     def metrics(self) -> dict[str, keras.metrics.Metric]:
         threshold = self.config.head.threshold

@@ -54,6 +54,9 @@ class Regression(Kind):
     def loss(self, batch: Batch, outputs: tf.Tensor) -> tf.Tensor:
         return tf.square((batch.targets["value"] - self._mean) / self._deviation - outputs)
 
+    def divergence(self, batch: Batch, one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+        return tf.square(one - other)
+
     def metrics(self) -> dict[str, keras.metrics.Metric]:
         return {"regression": metrics.Regression()}
 
