@@ -47,6 +47,10 @@ MARKS = {
     "Gemma": ["<start_of_turn>", "<end_of_turn>"],
     "Phi3": ["<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"],
 }
+LLAMA3 = (  # how a tokenizer.json says how words are cut
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 GROUPED = {"num_query_heads": 4, "num_key_value_heads": 2}
 GEMMA = {"num_query_heads": 4, "num_key_value_heads": 1, "head_dim": 6, "intermediate_dim": 40}
 BACKBONES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -192,7 +196,6 @@ def write_pieces(folder: Path, name: str, family: str) -> int:
 
 def write_transformers_gpt2(folder: Path, made: Any) -> None:
     """Writes a GPT-2 of KerasHub as Hugging Face saves one."""
-    safetensors = pytest.importorskip("safetensors.numpy")
     arrays = {weight.path: np.asarray(weight) for weight in made.weights}
     width = made.hidden_dim
 
@@ -221,9 +224,6 @@ def write_transformers_gpt2(folder: Path, made: Any) -> None:
         for theirs, ours in (("ln_1", "self_attention_layer_norm"), ("ln_2", "feedforward_layer_norm")):
             tensors[f"h.{index}.{theirs}.weight"] = arrays[f"{layer}/{ours}/gamma"]
             tensors[f"h.{index}.{theirs}.bias"] = arrays[f"{layer}/{ours}/beta"]
-    folder.mkdir(exist_ok=True)
-    safetensors.save_file(tensors, str(folder / "model.safetensors"))
-    tokens = [*PIECES, *SPECIAL["GPT2"]]
     config = {
         "model_type": "gpt2",
         "vocab_size": made.vocabulary_size,
@@ -233,14 +233,63 @@ def write_transformers_gpt2(folder: Path, made: Any) -> None:
         "n_positions": made.max_sequence_length,
         "resid_pdrop": 0.1,
     }
+    _write_transformers(folder, tensors, config, special=SPECIAL["GPT2"], rule=None)
+
+
+def write_transformers_smollm3(folder: Path, made: Any) -> None:
+    """Writes a SmolLM3 of KerasHub as Hugging Face saves one."""
+    tensors = {
+        "model.embed_tokens.weight": np.asarray(made.token_embedding.embeddings),
+        "model.norm.weight": np.asarray(made.norm.scale),
+    }
+    for index, layer in enumerate(made.transformer_layers):
+        for part, names in (("self_attn", "qkvo"), ("mlp", ("gate", "up", "down"))):
+            for name in names:
+                kernel = np.asarray(getattr(getattr(layer, part), f"{name}_proj").kernel)
+                tensors[f"model.layers.{index}.{part}.{name}_proj.weight"] = kernel.reshape(
+                    -1, kernel.shape[-1]
+                ).T.copy()
+        for name in ("input_layernorm", "post_attention_layernorm"):
+            tensors[f"model.layers.{index}.{name}.weight"] = np.asarray(getattr(layer, name).scale)
+    config = {
+        "model_type": "smollm3",
+        "vocab_size": made.vocabulary_size,
+        "hidden_size": made.hidden_dim,
+        "num_hidden_layers": made.num_layers,
+        "num_attention_heads": made.num_attention_heads,
+        "num_key_value_heads": made.num_key_value_heads,
+        "intermediate_size": made.intermediate_dim,
+        "rms_norm_eps": made.layer_norm_epsilon,
+        "max_position_embeddings": made.max_position_embeddings,
+        "rope_theta": made.rope_theta,
+        "attention_bias": made.attention_bias,
+        "attention_dropout": 0.0,
+        "no_rope_layers": [int(turns) for turns in made.rope_layer_enabled_list],
+        "layer_types": made.layer_types,
+        "mlp_bias": False,
+        "tie_word_embeddings": True,
+    }
+    _write_transformers(folder, tensors, config, special=SPECIAL["SmolLM3"], rule=LLAMA3)
+
+
+def _write_transformers(
+    folder: Path, tensors: dict[str, Any], config: dict[str, Any], *, special: list[str], rule: str | None
+) -> None:
+    safetensors = pytest.importorskip("safetensors.numpy")
+    folder.mkdir(exist_ok=True)
+    safetensors.save_file(tensors, str(folder / "model.safetensors"))
+    tokens = [*PIECES, *special]
+    bytewise = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": rule is None}
+    split = {"type": "Split", "pattern": {"Regex": rule}, "behavior": "Isolated"}
+    cuts = bytewise if rule is None else {"type": "Sequence", "pretokenizers": [split, bytewise]}
     tokenizer = {
         "model": {
             "type": "BPE",
             "vocab": {token: number for number, token in enumerate(tokens)},
             "merges": MERGES,
         },
-        "added_tokens": [{"id": len(tokens) - 1, "content": tokens[-1]}],
-        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False},
+        "added_tokens": [{"id": tokens.index(name), "content": name} for name in special],
+        "pre_tokenizer": cuts,
     }
     for name, record in (("config", config), ("tokenizer", tokenizer)):
         (folder / f"{name}.json").write_text(json.dumps(record))

@@ -60,6 +60,17 @@ def test_a_folder_of_transformers_is_read_by_kerashub(tmp_path: Path) -> None:
     assert bpe.decode(bpe.encode(tf.constant(["the theft"]))).numpy()[0] == b"the theft"
 
 
+def test_smollm3_of_transformers_is_read_by_kerashub(tmp_path: Path) -> None:
+    vocabulary = len(hub_presets.PIECES) + len(hub_presets.SPECIAL["SmolLM3"])
+    theirs = hub_presets.backbone("smollm3", vocabulary=vocabulary, attention_bias=False)
+    hub_presets.write_transformers_smollm3(tmp_path, theirs)
+    found, network = read(tmp_path)
+    assert found.context == 128
+    made = network.logits(network.model([IDS, np.ones_like(IDS)]))
+    np.testing.assert_allclose(made, hub_presets.logits(theirs, IDS), rtol=1e-4, atol=1e-4)
+    assert [*found.tokenizer().special] == hub_presets.SPECIAL["SmolLM3"]
+
+
 def greedy(network: CausalLM, ids: np.ndarray, length: int) -> np.ndarray:
     """Continues token by token with a kept past."""
     past: list[Any] = []

@@ -198,13 +198,16 @@ def _refused_gemma(config: Config) -> str | None:
     return None
 
 
+def _attention(layer: str, *, asks: str = "{}", says: str = "attention_output") -> dict[str, str]:
+    """Returns the names of the parts of attention, whose layer is called `layer`."""
+    parts = {name: f"{layer}/{asks.format(name)}" for name in ("query", "key", "value")}
+    return {**parts, "output_dense": f"{layer}/{says}"}
+
+
 _LLAMA_NAMES = {
+    **_attention("self_attention"),
     "attention_norm": "self_attention_layernorm",
     "norm": "feedforward_layernorm",
-    "query": "self_attention/query",
-    "key": "self_attention/key",
-    "value": "self_attention/value",
-    "output_dense": "self_attention/attention_output",
     "gate": "feedforward_gate_dense",
     "up": "feedforward_intermediate_dense",
     "down": "feedforward_output_dense",
@@ -227,24 +230,21 @@ _SMOLLM3_NAMES = {
 }
 _PHI3_NAMES = {
     **_LLAMA_NAMES,
+    **_attention("attention"),
     "attention_norm": "pre_attention_layernorm",
     "norm": "post_attention_layernorm",
-    **{name: f"attention/{name}" for name in ("query", "key", "value")},
-    "output_dense": "attention/attention_output",
 }
 _FALCON_NAMES = {
+    **_attention("attention", asks="{}_dense", says="output_dense"),
     "attention_norm": "input_layernorm",
     "norm": "post_attention_layernorm",
-    **{name: f"attention/{name}_dense" for name in ("query", "key", "value")},
-    "output_dense": "attention/output_dense",
     "up": "dense_h_to_4h",
     "down": "dense_4h_to_h",
 }
 _BLOOM_NAMES = {
+    **_attention("self_attention", asks="{}_dense", says="output_dense"),
     "attention_norm": "pre_attention_layernorm",
     "norm": "post_attention_layernorm",
-    **{name: f"self_attention/{name}_dense" for name in ("query", "key", "value")},
-    "output_dense": "self_attention/output_dense",
     "up": "mlp_intermediate_dense",
     "down": "mlp_output_dense",
 }
@@ -254,26 +254,20 @@ _QWEN3_NAMES = {
     "key_norm": "self_attention/key_dense_layernorm",
 }
 _GEMMA_NAMES = {
+    **_attention("attention"),
     "attention_norm": "pre_attention_norm",
     "attention_post_norm": "post_attention_norm",
     "norm": "pre_ffw_norm",
     "post_norm": "post_ffw_norm",
-    "query": "attention/query",
-    "key": "attention/key",
-    "value": "attention/value",
-    "output_dense": "attention/attention_output",
     "gate": "ffw_gating",
     "up": "ffw_gating_2",
     "down": "ffw_linear",
 }
 _GEMMA3_NAMES = {**_GEMMA_NAMES, "query_norm": "attention/query_norm", "key_norm": "attention/key_norm"}
-_LLAMA = Family(
-    fields=_llama,
-    block="transformer_layer_",
-    names=_LLAMA_NAMES,
-    norm="sequence_output_layernorm",
-    refused=_stretched_llama,
+_LATER_LLAMA = Family(
+    fields=_stretched, block="transformer_layer_", names=_LLAMA_NAMES, norm="sequence_output_layernorm"
 )
+_LLAMA = dataclasses.replace(_LATER_LLAMA, fields=_llama, refused=_stretched_llama)
 _GPT2 = Family(
     fields=_placed,
     block="transformer_layer_",
@@ -281,6 +275,7 @@ _GPT2 = Family(
     norm="layer_norm",
     context=lambda config: config["max_sequence_length"],
 )
+_LEANING = dataclasses.replace(_GPT2, norm="final_layernorm", context=lambda config: None)
 _GEMMA = Family(
     fields=_gemma,
     block="decoder_block_",
@@ -300,53 +295,35 @@ FAMILIES: dict[str, Family] = {
     ),
     "GPTNeoXBackbone": dataclasses.replace(_GPT2, fields=_gpt_neox, refused=_refused_gpt_neox),
     "BloomBackbone": dataclasses.replace(
-        _GPT2,
+        _LEANING,
         fields=lambda config: {**_biased(config), "lean": 1.0, "embedding_norm": True},
         names=_BLOOM_NAMES,
-        norm="final_layernorm",
-        context=lambda config: None,
     ),
     "FalconBackbone": dataclasses.replace(
-        _GPT2,
-        fields=_falcon,
-        names=_FALCON_NAMES,
-        norm="final_layernorm",
-        context=lambda config: None,
-        refused=_refused_falcon,
+        _LEANING, fields=_falcon, names=_FALCON_NAMES, refused=_refused_falcon
     ),
     "LlamaBackbone": _LLAMA,
     "Llama3Backbone": _LLAMA,
-    "MistralBackbone": dataclasses.replace(
-        _LLAMA,
-        fields=_stretched,
-        # Within its window each token sees all before it.
-        context=lambda config: config["sliding_window"],
-        refused=lambda config: None,
-    ),
+    # Within its window each token sees all before it.
+    "MistralBackbone": dataclasses.replace(_LATER_LLAMA, context=lambda config: config["sliding_window"]),
     "QwenBackbone": dataclasses.replace(
-        _LLAMA,
+        _LATER_LLAMA,
         fields=lambda config: {**_stretched(config), "bias": True},
         context=lambda config: (
             config["sliding_window_size"] if config["use_sliding_window_attention"] else None
         ),
-        refused=lambda config: None,
     ),
     "Qwen3Backbone": dataclasses.replace(
-        _LLAMA,
+        _LATER_LLAMA,
         fields=lambda config: {**_stretched(config), "head_norm": True},
         names=_QWEN3_NAMES,
         context=lambda config: config["sliding_window_size"],
-        refused=lambda config: None,
     ),
     "SmolLM3Backbone": dataclasses.replace(
-        _LLAMA, fields=_smollm3, names=_SMOLLM3_NAMES, refused=_refused_smollm3
+        _LATER_LLAMA, fields=_smollm3, names=_SMOLLM3_NAMES, refused=_refused_smollm3
     ),
     "Phi3Backbone": dataclasses.replace(
-        _LLAMA,
-        fields=_phi3,
-        names=_PHI3_NAMES,
-        context=_context_of_phi3,
-        refused=_refused_phi3,
+        _LATER_LLAMA, fields=_phi3, names=_PHI3_NAMES, context=_context_of_phi3, refused=_refused_phi3
     ),
     "GemmaBackbone": _GEMMA,
     "Gemma3Backbone": dataclasses.replace(
