@@ -8,6 +8,7 @@ from __future__ import annotations
 from kerasft.generation.byte_bpe import ByteBpe, byte_alphabet
 from kerasft.generation.causal import CausalBlock, CausalLM, Linear, Past, hide
 from kerasft.generation.causal_sizes import CausalSizes
+from kerasft.generation.experts import Experts
 from kerasft.generation.layers import Attention, FeedForward, TiedEmbedding, sinusoids
 from kerasft.generation.loss import sequence_losses, smoothed_losses, token_losses
 from kerasft.generation.packed import PackedLM
@@ -27,6 +28,7 @@ __all__ = [
     "CausalBlock",
     "CausalLM",
     "CausalSizes",
+    "Experts",
     "FeedForward",
     "Found",
     "Linear",

@@ -14,6 +14,7 @@ from keras import ops
 from kerasft import _compat
 from kerasft.generation.alibi import leaning
 from kerasft.generation.causal_sizes import CausalSizes
+from kerasft.generation.experts import Experts
 from kerasft.generation.layers import TiedEmbedding
 from kerasft.generation.rotary import angles, rotate
 
@@ -117,7 +118,7 @@ def _dense(units: int, name: str, dtype: Any, *, bias: bool = False) -> Linear:
 
 @keras.saving.register_keras_serializable(package="kerasft")
 class CausalBlock(keras.layers.Layer):
-    """Attention with grouped heads, then a feed-forward layer, each around a residual.
+    """Attention with grouped heads, then a feed-forward layer or experts, each around a residual.
 
     Source: Touvron et al., 2023, "LLaMA"; Ainslie et al., 2023, "GQA"; Shazeer, 2020, "GLU Variants Improve
     Transformer"; Radford et al., 2019, "Language Models are Unsupervised Multitask Learners"; Gemma Team,
@@ -130,7 +131,8 @@ class CausalBlock(keras.layers.Layer):
 
     Call arguments:
         vectors: float [batch, length, width].
-        segments: int32 [batch, length]. A token sees those of its own number before it, and itself.
+        segments: int32 [batch, length]. A token sees those of its own number before it, and itself; 0 is
+            padding.
     """
 
     def __init__(self, sizes: CausalSizes | dict[str, Any], *, index: int = 0, **options: Any) -> None:
@@ -149,12 +151,25 @@ class CausalBlock(keras.layers.Layer):
         self.key = _dense(kept, "key", policy, bias=sizes.bias)
         self.value = _dense(kept, "value", policy, bias=sizes.bias)
         self.output_dense = _dense(sizes.width, "output", policy, bias=sizes.dense_bias)
-        if sizes.gated:
-            self.gate = _dense(sizes.hidden, "gate", policy, bias=sizes.dense_bias)
-        self.up = _dense(sizes.hidden, "up", policy, bias=sizes.dense_bias)
-        self.down = _dense(sizes.width, "down", policy, bias=sizes.dense_bias)
-        names = ["query", "key", "value", "output_dense", "up", "down"]
-        self.dense_names = (*names, "gate") if sizes.gated else tuple(names)
+        names = ["query", "key", "value", "output_dense"]
+        self.experts = None
+        if sizes.experts and index not in sizes.dense_blocks:
+            self.experts = Experts(
+                width=sizes.width,
+                hidden=sizes.expert_hidden,
+                experts=sizes.experts,
+                chosen=sizes.experts_per_token,
+                normalised=sizes.experts_normalised,
+                balance=sizes.balance,
+                name="experts",
+                dtype=policy,
+            )
+        else:
+            names += ["up", "down", "gate"] if sizes.gated else ["up", "down"]
+            for name in names[4:]:
+                units = sizes.width if name == "down" else sizes.hidden
+                setattr(self, name, _dense(units, name, policy, bias=sizes.dense_bias))
+        self.dense_names = tuple(names)
         self.attention_dropout, self.dropout = (
             keras.layers.Dropout(sizes.dropout, name=name, dtype=policy)
             for name in ("attention_dropout", "dropout")
@@ -166,6 +181,8 @@ class CausalBlock(keras.layers.Layer):
         lengths |= {"query_norm": sizes.size, "key_norm": sizes.size}
         for name in (*self.norm_names, *self.dense_names):
             getattr(self, name).build((None, None, lengths.get(name, sizes.width)))
+        if self.experts is not None:
+            self.experts.build((None, sizes.width))
         self.built = True
 
     def call(self, vectors: Any, segments: Any, training: Any = None) -> Any:
@@ -175,7 +192,8 @@ class CausalBlock(keras.layers.Layer):
         if self.sizes.lean:
             hidden = hidden + self.sizes.lean * leaning(places, places, self.sizes.heads)
         turn = turned(self.sizes, places)[self.index]
-        return self.read(vectors, turn, (), hidden, training=training)[0]
+        counted = ops.reshape(ops.not_equal(segments, 0), (-1,))
+        return self.read(vectors, turn, (), hidden, training=training, counted=counted)[0]
 
     def compute_output_spec(self, vectors: Any, *args: Any, **kwargs: Any) -> Any:
         return keras.KerasTensor(vectors.shape, dtype=self.compute_dtype)
@@ -188,6 +206,7 @@ class CausalBlock(keras.layers.Layer):
         hidden: Any,
         *,
         training: Any = None,
+        counted: Any = None,
     ) -> tuple[Any, Any, Any]:
         """Returns the vectors of the next block, and the keys and values of these tokens.
 
@@ -199,6 +218,7 @@ class CausalBlock(keras.layers.Layer):
                 length].
             hidden: What is added to scores among these tokens, [batch, 1 or heads, length, length].
             training: Whether dropout acts.
+            counted: Of which tokens the loss of experts is, bool [batch * length]; None: there is none.
         """
         sizes, shape = self.sizes, ops.shape(vectors)
         batch, length = shape[0], shape[1]
@@ -217,13 +237,15 @@ class CausalBlock(keras.layers.Layer):
         if sizes.post_norm:
             said = self.attention_post_norm(said)
         before, vectors = vectors, vectors + self.attention_dropout(said, training=training)
-        made = self._feed(self.norm(before if sizes.parallel else vectors))
+        made = self._feed(self.norm(before if sizes.parallel else vectors), training, counted)
         if sizes.post_norm:
             made = self.post_norm(made)
         vectors = vectors + self.dropout(made, training=training)
         return ops.reshape(vectors, (batch, length, sizes.width)), key, value
 
-    def _feed(self, normed: Any) -> Any:
+    def _feed(self, normed: Any, training: Any, counted: Any) -> Any:
+        if self.experts is not None:
+            return self.experts(normed, counted=counted, training=training)
         act = _ACTIVATIONS[self.sizes.activation]
         if not self.sizes.gated:
             return self.down(act(self.up(normed)))

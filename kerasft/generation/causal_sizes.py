@@ -44,6 +44,12 @@ class CausalSizes:
         parallel: Whether the feed-forward layers of a block read what its attention reads, as in GPT-NeoX.
         activation: Of the feed-forward layers; gelu is its approximation by tanh, gelu_exact is not.
         gated: Whether these have a gate.
+        experts: How many experts a block has in their place, see `Experts`; 0: none.
+        experts_per_token: How many of them a token uses.
+        expert_hidden: Width inside an expert.
+        experts_normalised: Whether the weights of those that a token uses are made to sum to one.
+        balance: Factor of the loss that spreads tokens over the experts in training; 0: there is none.
+        dense_blocks: Numbers of the blocks that have the feed-forward layers nevertheless.
         tied: Whether the table of token vectors makes the logits too.
         score_cap: Attention scores are bent to stay below it; 0: they are not.
         logit_cap: The same of logits.
@@ -84,6 +90,12 @@ class CausalSizes:
     parallel: bool = False
     activation: Literal["silu", "gelu", "gelu_exact", "relu"] = "silu"
     gated: bool = True
+    experts: int = 0
+    experts_per_token: int = 0
+    expert_hidden: int = 0
+    experts_normalised: bool = True
+    balance: float = 0.0
+    dense_blocks: tuple[int, ...] = ()
     tied: bool = True
     score_cap: float = 0.0
     logit_cap: float = 0.0
@@ -93,6 +105,7 @@ class CausalSizes:
         object.__setattr__(self, "bands", tuple(self.bands))
         object.__setattr__(self, "waves", tuple(self.waves))
         object.__setattr__(self, "rotary", tuple((base, stretch) for base, stretch in self.rotary))
+        object.__setattr__(self, "dense_blocks", tuple(self.dense_blocks))
         if self.heads % self.kv_heads:
             raise ConfigError(f"kv_heads must divide heads, and {self.kv_heads} does not divide {self.heads}")
         turned = self.rotary_size or self.size
@@ -109,10 +122,23 @@ class CausalSizes:
             raise ConfigError(
                 f"waves are one number for each of {turned // 2} or none, and they are {len(self.waves)}"
             )
+        if self.experts:
+            self._check_experts()
         if len(self.rotary) not in (0, self.layers):
             raise ConfigError(
                 f"rotary must be of each block, and it is of {len(self.rotary)} of {self.layers}"
             )
+
+    def _check_experts(self) -> None:
+        if not 1 <= self.experts_per_token <= self.experts:
+            raise ConfigError(
+                f"experts_per_token must be from 1 to the number of experts, {self.experts}, and it is "
+                f"{self.experts_per_token}"
+            )
+        if self.expert_hidden < 1:
+            raise ConfigError(f"expert_hidden must be at least 1, and it is {self.expert_hidden}")
+        if self.activation != "silu" or not self.gated or self.dense_bias:
+            raise ConfigError("experts have a gate, silu and no biases, and so must dense_blocks")
 
     @property
     def turns(self) -> bool:

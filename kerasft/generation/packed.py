@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasft.generation.causal import CausalBlock, CausalLM
+from kerasft.generation.experts import Experts
 
 Bits = Literal["bfloat16", "int8"]
 
@@ -17,7 +18,8 @@ class PackedLM(tf.Module):
 
     int8 keeps each column of a kernel, and each row of the token table, as whole numbers from -127 to 127 and
     a scale; it is unpacked where it is used, one matrix at a time, and computed with in float32. bfloat16 is
-    what products are made in, which takes a CPU that can (AVX-512) to be fast.
+    what products are made in, which takes a CPU that can (AVX-512) to be fast. What chooses among experts
+    stays as it is.
 
     Args:
         network: Its weights are copied, adapters added in.
@@ -73,6 +75,24 @@ class _Block(tf.Module):
         self.attention_dropout, self.dropout = block.attention_dropout, block.dropout
         for name in block.dense_names:
             setattr(self, name, _Dense(getattr(block, name), bits))
+        self.experts = None if block.experts is None else _Experts(block.experts, bits)
+
+
+class _Experts(tf.Module):
+    """The parts of `Experts` that its methods use."""
+
+    routed = Experts.routed
+    mixed = Experts.mixed
+
+    def __init__(self, layer: Experts, bits: Bits) -> None:
+        super().__init__()
+        self.experts, self.chosen, self.normalised = layer.experts, layer.chosen, layer.normalised
+        self.router = tf.Variable(layer.router, trainable=False)
+        for name in layer.bank_names:
+            setattr(self, name, _Bank(getattr(layer, name), bits))
+
+    def __call__(self, vectors: Any, **_: Any) -> Any:
+        return self.mixed(vectors, self.routed(vectors)[1])
 
 
 class _Packed(tf.Module):
@@ -115,6 +135,18 @@ class _Dense(_Packed):
     def __call__(self, inputs: Any) -> Any:
         made = self.product(inputs)
         return made if self.bias is None else made + self.bias
+
+
+class _Bank(_Packed):
+    """The matrices of all experts, [experts, rows, columns]."""
+
+    def __init__(self, bank: Any, bits: Bits) -> None:
+        super().__init__(bank.kernel, bits, axis=1)
+        if self.scale is not None:
+            self.scale = tf.Variable(self.scale[:, None], trainable=False)
+
+    def __call__(self, inputs: Any) -> Any:
+        return self.product(inputs)
 
 
 class _Table(_Packed):

@@ -39,6 +39,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "gemma3": {"rotary": ((100.0, 2.0), (0.0, 1.0))},
     "gpt-neox": {"rotary_size": 2, "parallel": True, "activation": "gelu_exact"},
     "phi3": {"waves": (1.0, 3.0), "swell": 1.2},
+    "mixtral": {"experts": 5, "experts_per_token": 2, "expert_hidden": 9, "dense_blocks": (0,)},
     "bloom": {"lean": 2.0, "embedding_norm": True, "activation": "relu"},
 }
 
@@ -121,6 +122,12 @@ def test_a_model_is_rebuilt_from_its_config(lm: CausalLM, tmp_path: Any) -> None
         ({"waves": [1.0]}, "one number for each of 2 or none, and they are 1"),
         ({"positions": 9, "lean": 1.0}, "but not both"),
         ({"bands": [8.0, 1.0]}, "four numbers or none"),
+        ({"experts": 4}, "from 1 to the number of experts, 4, and it is 0"),
+        ({"experts": 4, "experts_per_token": 2}, "expert_hidden must be at least 1"),
+        (
+            {"experts": 4, "experts_per_token": 2, "expert_hidden": 8, "activation": "relu"},
+            "experts have a gate, silu and no biases",
+        ),
         ({"rotary": [[100.0, 1.0]]}, "is of 1 of 2"),
     ],
 )

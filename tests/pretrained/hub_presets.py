@@ -30,6 +30,7 @@ SPECIAL = {
         "<|eot_id|>",
     ],
     "Qwen": ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+    "Qwen3Moe": ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
     "SmolLM3": [
         "<|begin_of_text|>",
         "<|end_of_text|>",
@@ -68,9 +69,26 @@ BACKBONES: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "mistral": ("Mistral", {**GROUPED, "rope_scaling_factor": 2.0}),
+    "mixtral": ("Mixtral", {**GROUPED, "num_experts": 5, "rope_scaling_factor": 2.0}),
     "qwen": ("Qwen", GROUPED),
     "qwen-untied": ("Qwen", {**GROUPED, "tie_word_embeddings": False}),
     "qwen3": ("Qwen3", {**GROUPED, "head_dim": 8}),
+    "qwen3-moe": (
+        "Qwen3Moe",
+        {
+            **GROUPED,
+            **{"num_layers": 3, "head_dim": 8, "moe_intermediate_dim": 12, "num_experts": 6, "top_k": 3},
+            "mlp_only_layers": [1],
+        },
+    ),
+    "qwen3-moe-normalised": (
+        "Qwen3Moe",
+        {
+            **GROUPED,
+            **{"head_dim": 8, "moe_intermediate_dim": 12, "num_experts": 4, "top_k": 2},
+            **{"norm_top_k_prob": True, "decoder_sparse_step": 2, "tie_word_embeddings": True},
+        },
+    ),
     "smollm3": (
         "SmolLM3",
         {

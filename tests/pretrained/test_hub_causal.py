@@ -71,6 +71,24 @@ def test_smollm3_of_transformers_is_read_by_kerashub(tmp_path: Path) -> None:
     assert [*found.tokenizer().special] == hub_presets.SPECIAL["SmolLM3"]
 
 
+@pytest.mark.parametrize("name", ["mixtral", "qwen3-moe"])
+def test_the_loss_of_routers_is_that_of_kerashub(tmp_path: Path, name: str) -> None:
+    theirs = hub_presets.backbone(name)
+    theirs.save_to_preset(tmp_path)
+    _, network = read(tmp_path)
+    theirs({"token_ids": IDS, "padding_mask": np.ones_like(IDS)}, training=True)
+    for _ in range(2):  # not added up from call to call
+        network.model([IDS, np.ones_like(IDS)], training=True)
+    assert len(network.model.losses) == 2
+    np.testing.assert_allclose(sum(network.model.losses), sum(theirs.losses), rtol=1e-5)
+    # Padding is not counted.
+    padded, segments = np.pad(IDS, ((0, 0), (0, 9))), np.pad(np.ones_like(IDS), ((0, 0), (0, 9)))
+    network.model([padded, segments], training=True)
+    np.testing.assert_allclose(sum(network.model.losses), sum(theirs.losses), rtol=1e-5)
+    network.model([IDS, np.ones_like(IDS)], training=False)
+    assert not network.model.losses
+
+
 def greedy(network: CausalLM, ids: np.ndarray, length: int) -> np.ndarray:
     """Continues token by token with a kept past."""
     past: list[Any] = []
@@ -86,7 +104,7 @@ def greedy(network: CausalLM, ids: np.ndarray, length: int) -> np.ndarray:
         ids = np.concatenate([ids, given], axis=1)
 
 
-@pytest.mark.parametrize("name", ["gpt2", "qwen3", "gemma2", "smollm3", "bloom"])
+@pytest.mark.parametrize("name", ["gpt2", "qwen3", "gemma2", "smollm3", "bloom", "mixtral"])
 def test_greedy_texts_are_those_of_kerashub(tmp_path: Path, name: str) -> None:
     theirs = hub_presets.backbone(name)
     theirs.save_to_preset(tmp_path)
@@ -129,6 +147,7 @@ def test_how_much_can_be_read(tmp_path: Path) -> None:
         ("gpt2", "GPT2"),
         ("llama3.1", "Llama3"),
         ("qwen", "Qwen"),
+        ("qwen3-moe", "Qwen3Moe"),
         ("smollm3", "SmolLM3"),
         ("opt", "OPT"),
         ("gpt-neox", "GPTNeoX"),
@@ -151,7 +170,13 @@ def test_tokens_are_those_of_kerashub(tmp_path: Path, name: str, family: str) ->
 
 @pytest.mark.parametrize(
     ("name", "family"),
-    [("gemma", "Gemma"), ("llama", "Llama"), ("mistral", "Mistral"), ("phi3", "Phi3")],
+    [
+        ("gemma", "Gemma"),
+        ("llama", "Llama"),
+        ("mistral", "Mistral"),
+        ("mixtral", "Mixtral"),
+        ("phi3", "Phi3"),
+    ],
 )
 def test_pieces_are_those_of_kerashub(tmp_path: Path, name: str, family: str) -> None:
     count = hub_presets.write_pieces(tmp_path, name, family)
@@ -255,6 +280,7 @@ def test_other_backbones_are_refused_by_name(tmp_path: Path) -> None:
         ("smollm3", {"mlp_bias": True}, "mlp_bias=True, which no released model has"),
         ("smollm3", {"partial_rotary_factor": 0.5}, "=0.5, which KerasHub cannot compute"),
         ("phi3", {"rope_scaling_type": "yarn"}, "rope_scaling_type=yarn, which KerasHub does not"),
+        ("mixtral", {"router_jitter_noise": 0.1}, "router_jitter_noise=0.1, which KerasHub cannot compute"),
         ("gpt-neox", {"rotary_percentage": 0.1}, "rotary_percentage=0.1, so its tokens have no positions"),
         ("falcon", {"layer_norm_epsilon": 1e-6}, "layer_norm_epsilon=1e-06, which KerasHub's blocks do not"),
     ],

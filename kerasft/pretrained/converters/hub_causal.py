@@ -7,6 +7,7 @@ of Keras, nothing else, and of its tokenizer only the vocabulary is read.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,11 +23,14 @@ from kerasft.pretrained.converters.places import Place, fill
 from kerasft.pretrained.converters.report import LoadReport
 
 if TYPE_CHECKING:
-    from kerasft.generation import ByteBpe, CausalLM, SentencePieces
+    from kerasft.generation import ByteBpe, CausalLM, Experts, SentencePieces
 
 _POLICIES = ("DTypePolicy", "DTypePolicyMap")
 _HEADS_FIRST = ("/query/kernel", "/key/kernel", "/value/kernel")
 _FUSED = "/query_key_value/"
+_EXPERT = "/expert_feedforward_"
+_EXPERT_GATE = f"{_EXPERT}gate_dense"
+_UNNAMED = re.compile(r"/(mixtral|qwen3?)_(sparse_moe_block|moe_mlp)(_\d+)?/")  # numbered by the process
 _COMPUTED = "/inv_freq"  # kept as a weight, though it follows from the config
 
 
@@ -130,16 +134,21 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
 def _values(backbone: Any) -> Iterator[tuple[str, np.ndarray]]:
     """Yields what a backbone has learned, by names that begin with a layer of the backbone."""
     for layer in backbone.layers:
+        gated = any(str(weight.path).endswith(f"{_EXPERT}intermediate_dense") for weight in layer.weights)
         for weight in layer.weights:
             # A layer that was built before its parent (SmolLM3's o_proj) does not name the parent.
             inside = str(weight.path).removeprefix(f"{layer.name}/")
-            path, array = f"{layer.name}/{inside}", np.asarray(weight)
+            path, array = _UNNAMED.sub("/mlp/", f"{layer.name}/{inside}"), np.asarray(weight)
             if path.endswith(_COMPUTED):
                 continue
             if _FUSED in path:
                 parts = np.split(array, 3, axis=-1)  # of each head
                 names = (path.replace(_FUSED, f"/{name}/") for name in ("query", "key", "value"))
                 yield from zip(names, parts, strict=True)
+            elif path.endswith(_EXPERT_GATE) and not gated:
+                gate, up = np.split(array, 2, axis=-1)
+                yield path, gate
+                yield path.replace("gate_dense", "intermediate_dense"), up
             else:
                 yield path, array
 
@@ -159,6 +168,15 @@ def _places(network: CausalLM, family: Family) -> Iterator[Place]:
     for index, block in enumerate(network.blocks):
         for ours in (*block.norm_names, *block.dense_names):
             yield from _of_layer(getattr(block, ours), f"{family.block}{index}/{family.names[ours]}", family)
+        if block.experts is not None:
+            yield from _of_experts(block.experts, f"{family.block}{index}/mlp")
+
+
+def _of_experts(layer: Experts, name: str) -> Iterator[Place]:
+    yield Place(tensor=f"{name}/sparse_feedforward_gate_dense/kernel", variable=layer.router)
+    for ours, theirs in (("gate", "gate"), ("up", "intermediate"), ("down", "output")):
+        tensor = f"{name}/experts{_EXPERT}{theirs}_dense"
+        yield Place(tensor=tensor, variable=getattr(layer, ours).kernel)
 
 
 def _of_layer(layer: Any, name: str, family: Family) -> Iterator[Place]:

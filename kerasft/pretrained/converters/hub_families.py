@@ -76,6 +76,36 @@ def _stretched(config: Config) -> dict[str, Any]:
     }
 
 
+def _mixtral(config: Config) -> dict[str, Any]:
+    made = _stretched(config)
+    return {
+        **made,
+        "experts": config["num_experts"],
+        "experts_per_token": config["top_k"],
+        "expert_hidden": made["hidden"],
+        "balance": config.get("router_aux_loss_coef", 0.02),
+    }
+
+
+def _qwen3_moe(config: Config) -> dict[str, Any]:
+    step, dense = config["decoder_sparse_step"], config["mlp_only_layers"] or ()
+    return {
+        **_stretched(config),
+        "head_norm": True,
+        "experts": config["num_experts"],
+        "experts_per_token": config["top_k"],
+        "expert_hidden": config["moe_intermediate_dim"],
+        "experts_normalised": config["norm_top_k_prob"],
+        "balance": config["router_aux_loss_coefficient"],
+        "dense_blocks": tuple(at for at in range(config["num_layers"]) if at in dense or (at + 1) % step),
+    }
+
+
+def _noisy(config: Config) -> str | None:
+    noise = config.get("router_jitter_noise", 0.0)
+    return f"router_jitter_noise={noise}, which KerasHub cannot compute" if noise else None
+
+
 def _smollm3(config: Config) -> dict[str, Any]:
     base = float(config["rope_theta"])
     turned = [*config["rope_layer_enabled_list"]]
@@ -253,6 +283,10 @@ _QWEN3_NAMES = {
     "query_norm": "self_attention/query_dense_layernorm",
     "key_norm": "self_attention/key_dense_layernorm",
 }
+_QWEN3_MOE_NAMES = {
+    **_QWEN3_NAMES,
+    **{name: f"mlp/{_LLAMA_NAMES[name]}" for name in ("gate", "up", "down")},  # of blocks without experts
+}
 _GEMMA_NAMES = {
     **_attention("attention"),
     "attention_norm": "pre_attention_norm",
@@ -306,6 +340,12 @@ FAMILIES: dict[str, Family] = {
     "Llama3Backbone": _LLAMA,
     # Within its window each token sees all before it.
     "MistralBackbone": dataclasses.replace(_LATER_LLAMA, context=lambda config: config["sliding_window"]),
+    "MixtralBackbone": dataclasses.replace(
+        _LATER_LLAMA,
+        fields=_mixtral,
+        context=lambda config: config["sliding_window"],
+        refused=_noisy,
+    ),
     "QwenBackbone": dataclasses.replace(
         _LATER_LLAMA,
         fields=lambda config: {**_stretched(config), "bias": True},
@@ -317,6 +357,12 @@ FAMILIES: dict[str, Family] = {
         _LATER_LLAMA,
         fields=lambda config: {**_stretched(config), "head_norm": True},
         names=_QWEN3_NAMES,
+        context=lambda config: config["sliding_window_size"],
+    ),
+    "Qwen3MoeBackbone": dataclasses.replace(
+        _LATER_LLAMA,
+        fields=_qwen3_moe,
+        names=_QWEN3_MOE_NAMES,
         context=lambda config: config["sliding_window_size"],
     ),
     "SmolLM3Backbone": dataclasses.replace(

@@ -26,8 +26,12 @@ _SPLITS = {
     "SmolLM3Tokenizer": "llama3",
     "QwenTokenizer": "qwen",
     "Qwen3Tokenizer": "qwen",
+    "Qwen3MoeTokenizer": "qwen",
 }
-_PIECES = ("LlamaTokenizer", "MistralTokenizer", "GemmaTokenizer", "Gemma3Tokenizer", "Phi3Tokenizer")
+_PIECES = (
+    *("LlamaTokenizer", "MistralTokenizer", "MixtralTokenizer"),
+    *("GemmaTokenizer", "Gemma3Tokenizer", "Phi3Tokenizer"),
+)
 # Pieces that SentencePiece would find in a text too.
 _PHI3 = ("endoftext", "system", "user", "assistant", "end", "data", *(f"placeholder{n}" for n in range(1, 7)))
 _MARKS = (
