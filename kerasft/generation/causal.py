@@ -165,10 +165,11 @@ class CausalBlock(keras.layers.Layer):
                 dtype=policy,
             )
         else:
+            if sizes.gated:
+                self.gate = _dense(sizes.hidden, "gate", policy, bias=sizes.dense_bias)
+            self.up = _dense(sizes.hidden, "up", policy, bias=sizes.dense_bias)
+            self.down = _dense(sizes.width, "down", policy, bias=sizes.dense_bias)
             names += ["up", "down", "gate"] if sizes.gated else ["up", "down"]
-            for name in names[4:]:
-                units = sizes.width if name == "down" else sizes.hidden
-                setattr(self, name, _dense(units, name, policy, bias=sizes.dense_bias))
         self.dense_names = tuple(names)
         self.attention_dropout, self.dropout = (
             keras.layers.Dropout(sizes.dropout, name=name, dtype=policy)
