@@ -160,14 +160,16 @@ class CausalBlock(keras.layers.Layer):
                 experts=sizes.experts,
                 chosen=sizes.experts_per_token,
                 normalised=sizes.experts_normalised,
+                shared=bool(sizes.shared_expert),
                 balance=sizes.balance,
                 name="experts",
                 dtype=policy,
             )
-        else:
+        self.hidden = sizes.hidden if self.experts is None else sizes.shared_expert
+        if self.hidden:
             if sizes.gated:
-                self.gate = _dense(sizes.hidden, "gate", policy, bias=sizes.dense_bias)
-            self.up = _dense(sizes.hidden, "up", policy, bias=sizes.dense_bias)
+                self.gate = _dense(self.hidden, "gate", policy, bias=sizes.dense_bias)
+            self.up = _dense(self.hidden, "up", policy, bias=sizes.dense_bias)
             self.down = _dense(sizes.width, "down", policy, bias=sizes.dense_bias)
             names += ["up", "down", "gate"] if sizes.gated else ["up", "down"]
         self.dense_names = tuple(names)
@@ -178,7 +180,7 @@ class CausalBlock(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         sizes = self.sizes
-        lengths = {"output_dense": sizes.heads * sizes.size, "down": sizes.hidden}
+        lengths = {"output_dense": sizes.heads * sizes.size, "down": self.hidden}
         lengths |= {"query_norm": sizes.size, "key_norm": sizes.size}
         for name in (*self.norm_names, *self.dense_names):
             getattr(self, name).build((None, None, lengths.get(name, sizes.width)))
@@ -245,8 +247,12 @@ class CausalBlock(keras.layers.Layer):
         return ops.reshape(vectors, (batch, length, sizes.width)), key, value
 
     def _feed(self, normed: Any, training: Any, counted: Any) -> Any:
-        if self.experts is not None:
-            return self.experts(normed, counted=counted, training=training)
+        if self.experts is None:
+            return self._feed_densely(normed)
+        beside = self._feed_densely(normed) if self.sizes.shared_expert else None
+        return self.experts(normed, beside=beside, counted=counted, training=training)
+
+    def _feed_densely(self, normed: Any) -> Any:
         act = _ACTIVATIONS[self.sizes.activation]
         if not self.sizes.gated:
             return self.down(act(self.up(normed)))

@@ -47,6 +47,8 @@ class CausalSizes:
         experts: How many experts a block has in their place, see `Experts`; 0: none.
         experts_per_token: How many of them a token uses.
         expert_hidden: Width inside an expert.
+        shared_expert: Width of the feed-forward layers that every token uses beside them, as in Qwen's; 0:
+            there are none.
         experts_normalised: Whether the weights of those that a token uses are made to sum to one.
         balance: Factor of the loss that spreads tokens over the experts in training; 0: there is none.
         dense_blocks: Numbers of the blocks that have the feed-forward layers nevertheless.
@@ -93,6 +95,7 @@ class CausalSizes:
     experts: int = 0
     experts_per_token: int = 0
     expert_hidden: int = 0
+    shared_expert: int = 0
     experts_normalised: bool = True
     balance: float = 0.0
     dense_blocks: tuple[int, ...] = ()

@@ -62,12 +62,14 @@ class Experts(keras.layers.Layer):
         experts: Number of experts.
         chosen: How many of them a token uses.
         normalised: Whether the weights of the chosen are made to sum to one.
+        shared: Whether something beside them is added for every token, weighted by a sigmoid.
         balance: Factor of the loss that is added in training, the lower the more evenly tokens are spread
             over the experts (one where they are spread evenly); 0 adds none.
         **options: Those of `keras.layers.Layer`.
 
     Call arguments:
         vectors: float [tokens, width].
+        beside: The same, what is added if `shared`.
         counted: bool [tokens], which of them the loss is of; None adds none.
         training: Whether the loss is added.
 
@@ -87,12 +89,13 @@ class Experts(keras.layers.Layer):
         experts: int,
         chosen: int,
         normalised: bool = True,
+        shared: bool = False,
         balance: float = 0.0,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self.width, self.hidden, self.experts, self.chosen = width, hidden, experts, chosen
-        self.normalised, self.balance = normalised, balance
+        self.normalised, self.shared, self.balance = normalised, shared, balance
         policy = self.dtype_policy
         self.gate, self.up = (
             ExpertDense(experts, hidden, name=name, dtype=policy) for name in ("gate", "up")
@@ -100,22 +103,25 @@ class Experts(keras.layers.Layer):
         self.down = ExpertDense(experts, width, name="down", dtype=policy)
 
     def build(self, input_shape: Any) -> None:
-        self.router = self.add_weight(
-            name="router",
-            shape=(self.width, self.experts),
-            initializer=keras.initializers.RandomNormal(stddev=0.02),
-            autocast=False,
-        )
+        widths = {"router": self.experts, "shared_router": 1} if self.shared else {"router": self.experts}
+        for name, units in widths.items():
+            weight = self.add_weight(
+                name=name,
+                shape=(self.width, units),
+                initializer=keras.initializers.RandomNormal(stddev=0.02),
+                autocast=False,
+            )
+            setattr(self, name, weight)
         self.gate.build((None, self.width))
         self.up.build((None, self.width))
         self.down.build((None, self.hidden))
         self.built = True
 
-    def call(self, vectors: Any, counted: Any = None, training: Any = None) -> Any:
+    def call(self, vectors: Any, beside: Any = None, counted: Any = None, training: Any = None) -> Any:
         shares, weights = self.routed(vectors)
         if training and counted is not None and self.balance:
             self.add_loss(self.balance * _imbalance(shares, weights, counted, self.chosen))
-        return self.mixed(vectors, weights)
+        return self.mixed(vectors, weights, beside)
 
     def routed(self, vectors: Any) -> tuple[Any, Any]:
         """Returns of each token the router's softmax and the weights, float32 [tokens, experts]."""
@@ -126,16 +132,20 @@ class Experts(keras.layers.Layer):
             best = best / tf.reduce_sum(best, axis=-1, keepdims=True)
         return shares, tf.reduce_sum(tf.one_hot(which, self.experts) * best[..., None], axis=1)
 
-    def mixed(self, vectors: Any, weights: Any) -> Any:
-        """Returns the weighted sum of what the experts return, float [tokens, width]."""
+    def mixed(self, vectors: Any, weights: Any, beside: Any) -> Any:
+        """Returns the weighted sum of what the experts return, and of what is beside them."""
         made = self.down(ops.silu(self.gate(vectors)) * self.up(vectors))
-        return tf.einsum("etw,te->tw", made, ops.cast(weights, made.dtype))
+        made = tf.einsum("etw,te->tw", made, ops.cast(weights, made.dtype))
+        if not self.shared:
+            return made
+        scores = tf.matmul(ops.cast(vectors, "float32"), ops.cast(self.shared_router, "float32"))
+        return made + ops.cast(tf.sigmoid(scores), made.dtype) * beside
 
     def compute_output_shape(self, input_shape: Any, *args: Any, **kwargs: Any) -> Any:
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        names = ("width", "hidden", "experts", "chosen", "normalised", "balance")
+        names = ("width", "hidden", "experts", "chosen", "normalised", "shared", "balance")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 

@@ -63,6 +63,7 @@ class _Block(tf.Module):
 
     read = CausalBlock.read
     _feed = CausalBlock._feed
+    _feed_densely = CausalBlock._feed_densely
     _attend = CausalBlock._attend
     _split = CausalBlock._split
     compute_dtype = "float32"
@@ -87,12 +88,15 @@ class _Experts(tf.Module):
     def __init__(self, layer: Experts, bits: Bits) -> None:
         super().__init__()
         self.experts, self.chosen, self.normalised = layer.experts, layer.chosen, layer.normalised
+        self.shared = layer.shared
         self.router = tf.Variable(layer.router, trainable=False)
+        if layer.shared:
+            self.shared_router = tf.Variable(layer.shared_router, trainable=False)
         for name in layer.bank_names:
             setattr(self, name, _Bank(getattr(layer, name), bits))
 
-    def __call__(self, vectors: Any, **_: Any) -> Any:
-        return self.mixed(vectors, self.routed(vectors)[1])
+    def __call__(self, vectors: Any, *, beside: Any = None, **_: Any) -> Any:
+        return self.mixed(vectors, self.routed(vectors)[1], beside)
 
 
 class _Packed(tf.Module):

@@ -40,6 +40,10 @@ KINDS: dict[str, dict[str, Any]] = {
     "gpt-neox": {"rotary_size": 2, "parallel": True, "activation": "gelu_exact"},
     "phi3": {"waves": (1.0, 3.0), "swell": 1.2},
     "mixtral": {"experts": 5, "experts_per_token": 2, "expert_hidden": 9, "dense_blocks": (0,)},
+    "qwen-moe": {
+        **{"experts": 3, "experts_per_token": 2, "expert_hidden": 9},
+        **{"shared_expert": 7, "experts_normalised": False},
+    },
     "bloom": {"lean": 2.0, "embedding_norm": True, "activation": "relu"},
 }
 

@@ -36,10 +36,11 @@ LIKE_GEMMA2: dict[str, Any] = {
     "logit_cap": 4.0,
 }
 LIKE_BLOOM: dict[str, Any] = {"lean": 1.0, "embedding_norm": True, "norm": "layer"}
-LIKE_MIXTRAL: dict[str, Any] = {
+LIKE_QWEN_MOE: dict[str, Any] = {
     "experts": 4,
     "experts_per_token": 2,
     "expert_hidden": 12,
+    "shared_expert": 10,
     "dense_blocks": (1,),
 }
 IDS = tf.constant([[5, 9, 2, 33, 7, 21]])
@@ -60,7 +61,7 @@ def logits(lm: Any) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"scaled": True, "bias": True}, LIKE_GPT2, LIKE_GEMMA2, LIKE_BLOOM, LIKE_MIXTRAL]
+    "changes", [{}, {"scaled": True, "bias": True}, LIKE_GPT2, LIKE_GEMMA2, LIKE_BLOOM, LIKE_QWEN_MOE]
 )
 @pytest.mark.parametrize(("bits", "near"), [("bfloat16", 0.04), ("int8", 0.04)])
 def test_logits_stay_near(bits: Any, near: float, changes: dict[str, Any]) -> None:

@@ -30,6 +30,7 @@ SPECIAL = {
         "<|eot_id|>",
     ],
     "Qwen": ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+    "QwenMoe": ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
     "Qwen3Moe": ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
     "SmolLM3": [
         "<|begin_of_text|>",
@@ -73,6 +74,13 @@ BACKBONES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen": ("Qwen", GROUPED),
     "qwen-untied": ("Qwen", {**GROUPED, "tie_word_embeddings": False}),
     "qwen3": ("Qwen3", {**GROUPED, "head_dim": 8}),
+    "qwen-moe": (
+        "QwenMoe",
+        {
+            **GROUPED,
+            **{"moe_intermediate_dim": 12, "shared_expert_intermediate_dim": 20, "num_experts": 6},
+        },
+    ),
     "qwen3-moe": (
         "Qwen3Moe",
         {

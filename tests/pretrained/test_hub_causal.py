@@ -71,7 +71,7 @@ def test_smollm3_of_transformers_is_read_by_kerashub(tmp_path: Path) -> None:
     assert [*found.tokenizer().special] == hub_presets.SPECIAL["SmolLM3"]
 
 
-@pytest.mark.parametrize("name", ["mixtral", "qwen3-moe"])
+@pytest.mark.parametrize("name", ["mixtral", "qwen-moe", "qwen3-moe"])
 def test_the_loss_of_routers_is_that_of_kerashub(tmp_path: Path, name: str) -> None:
     theirs = hub_presets.backbone(name)
     theirs.save_to_preset(tmp_path)
@@ -147,6 +147,7 @@ def test_how_much_can_be_read(tmp_path: Path) -> None:
         ("gpt2", "GPT2"),
         ("llama3.1", "Llama3"),
         ("qwen", "Qwen"),
+        ("qwen-moe", "QwenMoe"),
         ("qwen3-moe", "Qwen3Moe"),
         ("smollm3", "SmolLM3"),
         ("opt", "OPT"),
@@ -281,6 +282,7 @@ def test_other_backbones_are_refused_by_name(tmp_path: Path) -> None:
         ("smollm3", {"partial_rotary_factor": 0.5}, "=0.5, which KerasHub cannot compute"),
         ("phi3", {"rope_scaling_type": "yarn"}, "rope_scaling_type=yarn, which KerasHub does not"),
         ("mixtral", {"router_jitter_noise": 0.1}, "router_jitter_noise=0.1, which KerasHub cannot compute"),
+        ("qwen-moe", {"decoder_sparse_step": 2}, "sparse_step=2 and .*, and KerasHub makes all blocks alike"),
         ("gpt-neox", {"rotary_percentage": 0.1}, "rotary_percentage=0.1, so its tokens have no positions"),
         ("falcon", {"layer_norm_epsilon": 1e-6}, "layer_norm_epsilon=1e-06, which KerasHub's blocks do not"),
     ],

@@ -174,6 +174,8 @@ def _places(network: CausalLM, family: Family) -> Iterator[Place]:
 
 def _of_experts(layer: Experts, name: str) -> Iterator[Place]:
     yield Place(tensor=f"{name}/sparse_feedforward_gate_dense/kernel", variable=layer.router)
+    if layer.shared:
+        yield Place(tensor=f"{name}/shared_expert_gate_dense/kernel", variable=layer.shared_router)
     for ours, theirs in (("gate", "gate"), ("up", "intermediate"), ("down", "output")):
         tensor = f"{name}/experts{_EXPERT}{theirs}_dense"
         yield Place(tensor=tensor, variable=getattr(layer, ours).kernel)

@@ -87,16 +87,33 @@ def _mixtral(config: Config) -> dict[str, Any]:
     }
 
 
-def _qwen3_moe(config: Config) -> dict[str, Any]:
-    step, dense = config["decoder_sparse_step"], config["mlp_only_layers"] or ()
+def _qwens(config: Config) -> dict[str, Any]:
     return {
         **_stretched(config),
-        "head_norm": True,
         "experts": config["num_experts"],
         "experts_per_token": config["top_k"],
         "expert_hidden": config["moe_intermediate_dim"],
         "experts_normalised": config["norm_top_k_prob"],
-        "balance": config["router_aux_loss_coefficient"],
+        "balance": config.get("router_aux_loss_coefficient", 0.001),
+    }
+
+
+def _qwen_moe(config: Config) -> dict[str, Any]:
+    return {**_qwens(config), "bias": True, "shared_expert": config["shared_expert_intermediate_dim"]}
+
+
+def _refused_qwen_moe(config: Config) -> str | None:
+    step, dense = config["decoder_sparse_step"], config["mlp_only_layers"]
+    if step == 1 and not dense:
+        return None
+    return f"decoder_sparse_step={step} and mlp_only_layers={dense}, and KerasHub makes all blocks alike"
+
+
+def _qwen3_moe(config: Config) -> dict[str, Any]:
+    step, dense = config["decoder_sparse_step"], config["mlp_only_layers"] or ()
+    return {
+        **_qwens(config),
+        "head_norm": True,
         "dense_blocks": tuple(at for at in range(config["num_layers"]) if at in dense or (at + 1) % step),
     }
 
@@ -283,6 +300,10 @@ _QWEN3_NAMES = {
     "query_norm": "self_attention/query_dense_layernorm",
     "key_norm": "self_attention/key_dense_layernorm",
 }
+_QWEN_MOE_NAMES = {
+    **_LLAMA_NAMES,
+    **{name: f"mlp/shared_expert_dense/{_LLAMA_NAMES[name]}" for name in ("gate", "up", "down")},
+}
 _QWEN3_MOE_NAMES = {
     **_QWEN3_NAMES,
     **{name: f"mlp/{_LLAMA_NAMES[name]}" for name in ("gate", "up", "down")},  # of blocks without experts
@@ -352,6 +373,15 @@ FAMILIES: dict[str, Family] = {
         context=lambda config: (
             config["sliding_window_size"] if config["use_sliding_window_attention"] else None
         ),
+    ),
+    "QwenMoeBackbone": dataclasses.replace(
+        _LATER_LLAMA,
+        fields=_qwen_moe,
+        names=_QWEN_MOE_NAMES,
+        context=lambda config: (
+            config["sliding_window_size"] if config["use_sliding_window_attention"] else None
+        ),
+        refused=_refused_qwen_moe,
     ),
     "Qwen3Backbone": dataclasses.replace(
         _LATER_LLAMA,

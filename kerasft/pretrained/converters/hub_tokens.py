@@ -26,6 +26,7 @@ _SPLITS = {
     "SmolLM3Tokenizer": "llama3",
     "QwenTokenizer": "qwen",
     "Qwen3Tokenizer": "qwen",
+    "QwenMoeTokenizer": "qwen",
     "Qwen3MoeTokenizer": "qwen",
 }
 _PIECES = (
