@@ -244,8 +244,9 @@ class Entities(Kind):
 
 
 def _of_texts(losses: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
-    """Every word of the batch weighs the same, so a long text counts for more than a short one."""
+    """Values of words [batch, words] -> of texts [batch], so that their mean is that of all words."""
     counts = tf.cast(first > 0, losses.dtype)
+    # A long text counts for more than a short one.
     usual = tf.maximum(tf.reduce_mean(tf.reduce_sum(counts, 1)), 1.0)
     return tf.reduce_sum(losses * counts, 1) / usual
 
