@@ -47,7 +47,8 @@ def run_loop(side: int, turns: Turns) -> None:
     import keras
 
     class Step(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        # The other hook would have the loop read its metrics for the logs.
+        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
             turns.step(BATCH)
 
     face_task(side).finetune({"picture": pictures(side)}, epochs=1000, callbacks=[Step()], verbose="quiet")

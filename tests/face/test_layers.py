@@ -60,6 +60,32 @@ def test_resampling_takes_any_filter(up, down, padding, side):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("side", [8, 70, 150])
+@pytest.mark.parametrize(("up", "down", "padding"), [(2, 1, (6, 1)), (1, 2, (0, 0)), (1, 1, (2, 4))])
+def test_the_derivative_of_resampling_is_its_transpose_and_that_of_the_derivative_is_resampling(
+    up, down, padding, side
+):
+    x = tf.constant(_random(1, side, side, 2))
+    settings = {"up": up, "down": down, "padding": padding, "taps": (0.5, 0.25, -0.1, 0.2, 0.15)}
+    upstream = tf.constant(_random(*resample(x, **settings).shape, seed=1))
+    with tf.GradientTape() as outer:
+        outer.watch(upstream)
+        with tf.GradientTape() as inner:
+            inner.watch(x)
+            y = resample(x, **settings)
+        transposed = inner.gradient(y, x, output_gradients=upstream)
+    again = outer.gradient(transposed, upstream, output_gradients=x)
+
+    ends = (0, side // 2, side - 1)
+    for row, column in zip(ends, reversed(ends), strict=True):
+        impulse = np.zeros(x.shape, np.float32)
+        impulse[0, row, column] = 1.0
+        seen = resample(tf.constant(impulse), **settings)
+        expected = tf.reduce_sum(seen * upstream, axis=(0, 1, 2))
+        np.testing.assert_allclose(transposed[0, row, column], expected, atol=1e-5)
+    np.testing.assert_allclose(again, y, atol=1e-5)
+
+
 def test_resampling_keeps_brightness_inside():
     flat = tf.ones([1, 16, 16, 1])
     np.testing.assert_allclose(layers.Resample(2.0)(flat)[0, 2:-2, 2:-2], 1.0, atol=1e-6)

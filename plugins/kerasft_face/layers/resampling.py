@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -12,8 +13,9 @@ import tensorflow as tf
 FILTER = (0.125, 0.375, 0.375, 0.125)
 """The binomial filter of StyleGAN2, of either axis."""
 
-# Outputs of one product, at most: the matrix for a whole large picture would be nothing but zeros.
-_BLOCK = 64
+# Outputs of one product, at most: the matrix for a whole large picture would be nothing but zeros. A little
+# more than a power of two, as pictures are one pixel larger between filter and convolution.
+_BLOCK = 72
 
 
 def resample(
@@ -36,26 +38,42 @@ def resample(
         TensorShape([1, 8, 8, 3])
     """
     height, width, channels = x.shape[1:]
-    x = _along(tf.reshape(x, [-1, height, width * channels]), up, down, padding, taps)
-    height = x.shape[1]
-    x = _along(tf.reshape(x, [-1, width, channels]), up, down, padding, taps)
-    return tf.reshape(x, [-1, height, x.shape[1], channels])
+    rows, columns = ((side * up + sum(padding) - len(taps)) // down + 1 for side in (height, width))
+    x = _along(tf.reshape(x, [-1, height, width * channels]), rows, up, down, padding[0], taps)
+    x = _along(tf.reshape(x, [-1, width, channels]), columns, up, down, padding[0], taps)
+    return tf.reshape(x, [-1, rows, columns, channels])
 
 
-def _along(x: Any, up: int, down: int, padding: tuple[int, int], taps: tuple[float, ...]) -> Any:
-    """Resamples the second of three axes."""
-    length, before = x.shape[1], padding[0]
-    outputs = (length * up + sum(padding) - len(taps)) // down + 1
+def _along(x: Any, outputs: int, up: int, down: int, before: int, taps: tuple[float, ...]) -> Any:
+    """Resamples the second of three axes; its derivative is a resampling as well."""
+    inputs = x.shape[1]
+
+    @tf.custom_gradient
+    def resampled(x: Any) -> tuple[Any, Callable[[Any], Any]]:
+        def transposed(upstream: Any) -> Any:
+            mirrored = tuple(tap * up / down for tap in reversed(taps))
+            return _along(upstream, inputs, down, up, len(taps) - 1 - before, mirrored)
+
+        return _product(x, outputs, up, down, before, taps), transposed
+
+    return resampled(x)
+
+
+def _product(x: Any, outputs: int, up: int, down: int, before: int, taps: tuple[float, ...]) -> Any:
+    inputs = x.shape[1]
     if outputs <= _BLOCK:
-        return tf.matmul(tf.constant(band(0, length, outputs, up, down, before, taps), x.dtype), x)
-    step, first = _BLOCK * down // up, -(before // up)
-    last = (len(taps) - 1 - before + (_BLOCK - 1) * down) // up
-    size, blocks = last - first + 1, -(-outputs // _BLOCK)
+        return tf.matmul(tf.constant(band(0, inputs, outputs, up, down, before, taps), x.dtype), x)
+    block = -(-outputs // -(-outputs // _BLOCK))
+    block += -block % up
+    blocks = -(-outputs // block)
+    step, first = block * down // up, -max(0, before // up)
+    last = (len(taps) - 1 - before + (block - 1) * down) // up
+    size = last - first + 1
     needed = (blocks - 1) * step + size
-    x = tf.pad(x, [[0, 0], [-first, max(0, needed - length + first)], [0, 0]])
+    x = tf.pad(x, [[0, 0], [-first, max(0, needed - inputs + first)], [0, 0]])
     windows = tf.stack([x[:, i * step : i * step + size] for i in range(blocks)], axis=1)
-    matrix = tf.constant(band(first, size, _BLOCK, up, down, before, taps), x.dtype)
-    joined = tf.reshape(tf.matmul(matrix, windows), [-1, blocks * _BLOCK, x.shape[2]])
+    matrix = tf.constant(band(first, size, block, up, down, before, taps), x.dtype)
+    joined = tf.reshape(tf.matmul(matrix, windows), [-1, blocks * block, x.shape[2]])
     return joined[:, :outputs]
 
 
