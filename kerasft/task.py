@@ -414,6 +414,13 @@ class Task:
         """
         return {}
 
+    def forget_answers(self) -> None:
+        """Drops the graphs that `predict` has traced, since what they read has changed.
+
+        `build`, `freeze` and `load_adapters` call it. Override it to drop more, and call this one too.
+        """
+        self._predictors.clear()
+
     # -------------------------------------------------------------------------------------------------- Verbs
 
     @property
@@ -486,6 +493,7 @@ class Task:
             self._freezing = Freezing(models=models, groups=self.layer_groups(built), seed=self.config.seed)
             self.forward = None if isinstance(built, dict) else Forward(model=built)
             self.models = models
+            self.forget_answers()
         return self.models if self.forward is None else self.model
 
     def freeze(self, policy: Policy) -> FreezeReport:
@@ -507,7 +515,7 @@ class Task:
             ConfigError: nothing is named so.
         """
         self.freezing.freeze(self.freeze_policy(policy))
-        self._predictors.clear()
+        self.forget_answers()
         return self.freezing.report(layerwise=self.layerwise)
 
     def finetune(
@@ -763,7 +771,7 @@ class Task:
             TrainingError: the file does not fit the model.
         """
         load_adapters(self.freezing, Path(path))
-        self._predictors.clear()
+        self.forget_answers()
 
     def dump_config(self) -> dict[str, Any]:
         """Returns the config as JSON-able values."""

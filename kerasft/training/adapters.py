@@ -40,8 +40,12 @@ class LoRA:
     targets: str | None = None
 
     def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise ConfigError(f"LoRA: rank must be at least 1, not {self.rank!r}.")
+        if not isinstance(self.rank, int) or self.rank < 1:
+            raise ConfigError(f"LoRA: rank must be a whole number of at least 1, not {self.rank!r}.")
+        if not isinstance(self.targets, (str, type(None))):
+            raise ConfigError(
+                f'LoRA: targets must be one pattern, such as "query|value", not {self.targets!r}.'
+            )
         if self.targets is not None:
             try:
                 re.compile(self.targets)

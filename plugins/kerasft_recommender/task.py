@@ -162,12 +162,12 @@ class Recommender(kerasft.Task):
         tables = self._given.take(self.config, anew=False)
         new = self.catalogue.extend(users, items, others=ids_of(tables))
         self.sides.extend(tables, source, users=self.catalogue.users, items=self.catalogue.items)
-        self._forget_answers()
+        self.forget_answers()
         return new
 
-    def _forget_answers(self, *_: Any) -> None:
+    def forget_answers(self) -> None:
+        super().forget_answers()
         self._index = None
-        self._predictors.clear()
 
     def hold_out(self, source: Source, share: float) -> tuple[Source, Source]:
         if self.config.hold_out == "random":
@@ -362,7 +362,7 @@ class Recommender(kerasft.Task):
 
     def callbacks(self) -> list[keras.callbacks.Callback]:
         # An index is made of weights as they were.
-        return [keras.callbacks.LambdaCallback(on_train_end=self._forget_answers)]
+        return [keras.callbacks.LambdaCallback(on_train_end=lambda logs: self.forget_answers())]
 
     def request(self, rows: dict[str, Any], *, signature: str) -> dict[str, Any]:
         self._given.refuse()

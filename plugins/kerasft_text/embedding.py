@@ -13,22 +13,30 @@ from kerasft_text.tokenization import Tokenizer
 _TEXTS = 64
 
 
-def embedded(texts: Sequence[str], tokenizer: Tokenizer, model: keras.Model) -> np.ndarray:
-    """Returns what a model makes of texts, those of like length together: float32 `[texts, width]`.
+class Embedder:
+    """Turns texts into vectors, those of like length together.
 
     Args:
-        texts: Any number.
         tokenizer: From texts to ids.
-        model: From ids `[batch, length]`, filled up with 0, to `[batch, width]`.
+        model: From ids `[batch, length]`, filled up with 0, to `[batch, width]`; it is traced once, so
+            adapters added later are not seen.
     """
 
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string)])
-    def answer(some: tf.Tensor) -> tf.Tensor:
-        return tf.cast(model(tokenizer.encode(some).token_ids.to_tensor(), training=False), tf.float32)
+    def __init__(self, *, tokenizer: Tokenizer, model: keras.Model) -> None:
+        self._width = model.output.shape[-1]
 
-    order = np.argsort([len(text) for text in texts], kind="stable")
-    vectors = np.empty((len(texts), model.output.shape[-1]), np.float32)
-    for start in range(0, len(texts), _TEXTS):
-        rows = order[start : start + _TEXTS]
-        vectors[rows] = answer(tf.constant([texts[row] for row in rows])).numpy()
-    return vectors
+        def answer(texts: tf.Tensor) -> tf.Tensor:
+            return tf.cast(model(tokenizer.encode(texts).token_ids.to_tensor(), training=False), tf.float32)
+
+        self._answer = tf.function(
+            answer, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False
+        )
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """Returns a vector for each text: float32 `[texts, width]`."""
+        order = np.argsort([len(text) for text in texts], kind="stable")
+        vectors = np.empty((len(texts), self._width), np.float32)
+        for start in range(0, len(texts), _TEXTS):
+            rows = order[start : start + _TEXTS]
+            vectors[rows] = self._answer(tf.constant([texts[row] for row in rows])).numpy()
+        return vectors

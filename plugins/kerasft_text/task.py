@@ -18,7 +18,7 @@ from kerasft.pretrained import converters, resolve
 from kerasft.training.update import Batch, Update
 from kerasft_text.config import PRETRAINED, SCRATCH, TextConfig
 from kerasft_text.consistency import consistent
-from kerasft_text.embedding import embedded
+from kerasft_text.embedding import Embedder
 from kerasft_text.encoders import Encoder, build_model, pooled, pretrained_encoder, scratch_encoder
 from kerasft_text.hub_tokenizer import HubTokenizer
 from kerasft_text.kinds import KINDS, Kind
@@ -47,6 +47,7 @@ class Text(kerasft.Task):
         self._architecture: dict[str, Any] | None = None
         self._backbone: keras.Model | None = None
         self._groups: dict[str, list[keras.Layer]] = {}
+        self._embedder: Embedder | None = None
 
     @property
     def kind(self) -> Kind:
@@ -141,9 +142,15 @@ class Text(kerasft.Task):
             raise ConfigError("kind=entities gives each word a vector, not each text: take another kind.")
         texts = {"text": list(data)} if isinstance(data, (list, tuple)) else data
         source = open_source(self.open_data(texts), fields=(TEXT,), targets=False)
-        return embedded(list(source.iterate("text")), self.tokenizer, self._embedder())
+        if self._embedder is None:
+            self._embedder = Embedder(tokenizer=self.tokenizer, model=self._embedding_model())
+        return self._embedder.embed(list(source.iterate("text")))
 
-    def _embedder(self) -> keras.Model:
+    def forget_answers(self) -> None:
+        super().forget_answers()
+        self._embedder = None
+
+    def _embedding_model(self) -> keras.Model:
         if self.models:
             return keras.Model(self.model.input, self.model.get_layer("head").input)
         model = pooled(self.config, self._make_encoder())

@@ -397,6 +397,23 @@ def test_texts_have_vectors_that_the_head_stands_on():
     np.testing.assert_allclose(task.embed({"text": texts[:2]}), vectors[:2], atol=1e-5)
 
 
+def test_vectors_are_of_the_weights_as_they_are_and_traced_once(monkeypatch):
+    task = kerasft.create("text", **tiny("transformer"))
+    example = task.example()
+    task.finetune(example, epochs=1, verbose="quiet")
+    before = task.embed(example["text"])
+    with monkeypatch.context() as patch:
+        patch.setattr(task.tokenizer, "encode", None)
+        np.testing.assert_array_equal(task.embed(example["text"]), before)
+    task.finetune(example, epochs=1, learning_rate=0.01, verbose="quiet")
+    trained = task.embed(example["text"])
+    assert np.abs(trained - before).max() > 1e-3
+    task.finetune(
+        example, epochs=1, learning_rate=0.01, freeze=kerasft.LoRA(rank=2, targets="query"), verbose="quiet"
+    )
+    assert np.abs(task.embed(example["text"]) - trained).max() > 1e-4
+
+
 def test_vectors_need_a_vocabulary_and_one_answer_a_text():
     with pytest.raises(OrderError, match="has no vocabulary yet"):
         kerasft.create("text", **tiny("cnn")).embed(["a"])

@@ -168,7 +168,9 @@ def test_merged_restores_after_an_error(trained):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: LoRA(rank=0), r"rank must be at least 1, not 0"),
+        (lambda: LoRA(rank=0), r"rank must be a whole number of at least 1, not 0"),
+        (lambda: LoRA(rank=2.5), r"rank must be a whole number of at least 1, not 2\.5"),
+        (lambda: LoRA(targets=["query"]), r"targets must be one pattern, .* not \['query'\]"),
         (lambda: LoRA(targets="query("), r"targets 'query\(' is not a valid pattern"),
     ],
 )
