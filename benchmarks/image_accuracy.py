@@ -135,7 +135,7 @@ def cifar_lite(arguments: argparse.Namespace) -> str:
         size=32,
         network={"scale": 224, "stages": 5},
         augment={"test_time": "flip"},
-        head={"hidden": (1024,), "dropout": 0.5},
+        head={"hidden": (1024,), "dropout": 0.5, "members": 4},
         training={"batch_size": 256, "epochs": 15, "learning_rate": 2e-3},
     )
 

@@ -17,6 +17,7 @@ _PRETRAINED: dict[str, dict[str, Any]] = {"training": {"learning_rate": 1e-3}, "
 
 _SERVES: dict[str, tuple[str, tuple[str, ...]]] = {
     "network.filters": ("backbone", ("cnn",)),
+    "head.members": ("kind", ("classification", "multilabel")),
     "head.label_smoothing": ("kind", ("classification",)),
     "head.threshold": ("kind", ("multilabel",)),
     "recognition": ("kind", ("recognition",)),
@@ -61,6 +62,12 @@ class HeadConfig(Config):
     )
     dropout: float = pydantic.Field(
         default=0.2, ge=0, lt=1, description="Dropout rate before the last layer, and each hidden one."
+    )
+    members: int = pydantic.Field(
+        default=1,
+        ge=1,
+        description="How many heads learn, each alone, on the same features; the answer is the mean of what "
+        "they say (classification, multilabel).",
     )
     label_smoothing: float = pydantic.Field(
         default=0.0, ge=0, lt=1, description="Share of the target spread over all classes (classification)."

@@ -18,7 +18,8 @@ class Built(NamedTuple):
     """A model and what is worth knowing of it.
 
     Attributes:
-        model: From `image`, float32 `[batch, side, side, 3]`, to `logits` and `embedding`.
+        model: From `image`, float32 `[batch, side, side, 3]`, to `logits` and `embedding`; with several heads
+            also to `members`, the logits of each, of which `logits` is the mean.
         groups: Layer groups, input to head.
         maps: The symbolic maps of features, `[batch, height, width, channels]`, one a stage that is read.
         head: From such maps, in a list, to the logits.
@@ -56,15 +57,11 @@ def build_model(config: ImageConfig, backbone: Backbone, kind: Kind) -> Built:
         seeing = Mirrored(seeing)
     seen = seeing(x)
     maps = list(seen) if isinstance(seen, (list, tuple)) else [seen]
-    vector = embedding = _pooled(maps)
-    head = _between(config)
-    for layer in head:
-        vector = layer(vector)
-    outputs, added = kind.head(vector, embedding)
+    outputs, added = _answers(config, _pooled(maps), kind)
     model = keras.Model(image, outputs, name="image")
     return Built(
         model=model,
-        groups={**backbone.groups, "head": [*head, *added]},
+        groups={**backbone.groups, "head": added},
         maps=maps,
         head=keras.Model(maps, outputs["logits"], name="image_head"),
     )
@@ -102,15 +99,36 @@ def _pooled(maps: list[keras.KerasTensor]) -> keras.KerasTensor:
     return layers.Concatenate(dtype="float32", name="embedding")(vectors)
 
 
-def _between(config: ImageConfig) -> list[keras.Layer]:
+def _answers(
+    config: ImageConfig, embedding: keras.KerasTensor, kind: Kind
+) -> tuple[dict[str, Any], list[keras.Layer]]:
+    """Returns the outputs of the model and the layers between the features and them."""
+    members, added = [], []
+    for number in range(config.head.members):
+        prefix = f"member_{number}_" if config.head.members > 1 else ""
+        vector, between = embedding, _between(config, prefix)
+        for layer in between:
+            vector = layer(vector)
+        outputs, last = kind.head(vector, embedding, prefix=prefix)
+        members.append(outputs["logits"])
+        added += [*between, *last]
+    if len(members) == 1:
+        return outputs, added
+    mean = layers.Average(dtype="float32", name="logits")
+    return {**outputs, "logits": mean(members), "members": members}, [*added, mean]
+
+
+def _between(config: ImageConfig, prefix: str) -> list[keras.Layer]:
     """Layers from features to the vector of the last layer."""
     plain: dict[str, Any] = {"dtype": "float32"}
     found: list[keras.Layer] = []
     if config.head.norm:
-        found.append(layers.BatchNormalization(momentum=0.9, name="head_norm", **plain))
+        found.append(layers.BatchNormalization(momentum=0.9, name=f"{prefix}head_norm", **plain))
     for number, width in enumerate((*config.head.hidden, None)):
         if config.head.dropout:
-            found.append(layers.Dropout(config.head.dropout, name=f"head_dropout_{number}", **plain))
+            dropout = f"{prefix}head_dropout_{number}"
+            found.append(layers.Dropout(config.head.dropout, name=dropout, **plain))
         if width is not None:
-            found.append(layers.Dense(width, activation="relu", name=f"head_hidden_{number}", **plain))
+            hidden = f"{prefix}head_hidden_{number}"
+            found.append(layers.Dense(width, activation="relu", name=hidden, **plain))
     return found

@@ -5,9 +5,11 @@ import shutil
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import kerasft
 from kerasft.errors import ConfigError, PretrainedError
+from kerasft.training.update import Batch
 from kerasft.vision.backbones import applications, stages
 from kerasft.vision.backbones.small import cnn, resnet20
 from kerasft_image.drawn import shapes
@@ -181,6 +183,33 @@ def test_the_head_may_be_deep(tiny):
     assert task.model.get_layer("logits").kernel.shape == (10, 2)
     assert kerasft.create("image", backbone="resnet50").config.head.norm
     assert not kerasft.create("image", backbone="resnet50", head={"norm": False}).config.head.norm
+
+
+@pytest.mark.parametrize("kind", ["classification", "multilabel"])
+def test_several_heads_learn_alone_and_answer_together(tiny, kind):
+    head = {"hidden": (8,), "dropout": 0.5, "members": 3}
+    task = kerasft.create("image", **tiny, kind=kind, head=head, seed=1)
+    data = task.example()
+    task.finetune(data, epochs=1, verbose="quiet")
+    features = task.preprocess({"image_bytes": tf.constant(data["image_bytes"])})
+    members = [logits.numpy() for logits in task.model(features["image"], training=False)["members"]]
+    assert len(members) == 3
+    assert np.abs(members[0] - members[1]).max() > 1e-3
+    scores = task.predict({"image_bytes": data["image_bytes"]}, verbose="quiet")["scores"]
+    mean = np.mean(members, 0)
+    expected = tf.nn.softmax(mean) if kind == "classification" else tf.sigmoid(mean)
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
+
+    hot = np.eye(len(task.labels), dtype=np.float32)[np.zeros(len(members[0]), int)]
+    targets = {task.kind.target: tf.constant(hot)}
+    loss = task.loss(Batch(features, targets), {"logits": mean, "members": members}).numpy()
+    alone = [task.loss(Batch(features, targets), {"logits": logits}).numpy() for logits in members]
+    np.testing.assert_allclose(loss, np.mean(alone, 0), rtol=1e-5)
+
+
+def test_several_heads_are_not_for_recognition():
+    with pytest.raises(ConfigError, match=r"head\.members"):
+        kerasft.create("image", kind="recognition", head={"members": 2})
 
 
 def test_what_keras_cannot_build_or_download_is_one_sentence(monkeypatch):

@@ -65,19 +65,27 @@ class Kind:
         """Returns targets as shares of each label, float32 `[batch, labels]`, as augmentation mixes them."""
         raise NotImplementedError
 
-    def head(self, vector: Any, embedding: Any) -> tuple[dict[str, Any], list[keras.Layer]]:
+    def head(
+        self, vector: Any, embedding: Any, *, prefix: str = ""
+    ) -> tuple[dict[str, Any], list[keras.Layer]]:
         """Returns the symbolic outputs of the model, `logits` and `embedding`, and the layers it added.
 
         Args:
             vector: float32 `[batch, channels]`, what the backbone sees, after dropout.
             embedding: The same before dropout.
+            prefix: Of the names of layers.
         """
         # float32 also under mixed precision: a softmax over half floats loses its small scores.
-        logits = keras.layers.Dense(len(self.known_names), dtype="float32", name="logits")
+        logits = keras.layers.Dense(len(self.known_names), dtype="float32", name=f"{prefix}logits")
         return {"logits": logits(vector), "embedding": embedding}, [logits]
 
     def loss(self, batch: Batch, outputs: dict[str, Any]) -> tf.Tensor:
-        """Returns one loss per example."""
+        """Returns one loss per example: of several heads, the mean of theirs, so that each learns alone."""
+        members = outputs.get("members", [outputs["logits"]])
+        return tf.add_n([self.loss_of(batch, logits) for logits in members]) / len(members)
+
+    def loss_of(self, batch: Batch, logits: tf.Tensor) -> tf.Tensor:
+        """Returns one loss per example of what one head says, `[batch, labels]`."""
         raise NotImplementedError
 
     def metrics(self) -> dict[str, keras.metrics.Metric]:

@@ -33,11 +33,11 @@ class Classification(Kind):
     def hot(self, targets: tf.Tensor) -> tf.Tensor:
         return targets if targets.shape.rank == 2 else tf.one_hot(targets, len(self.known_names))
 
-    def loss(self, batch: Batch, outputs: dict[str, Any]) -> tf.Tensor:
+    def loss_of(self, batch: Batch, logits: tf.Tensor) -> tf.Tensor:
         labels = self.hot(batch.targets["label"])
         smoothing = self.config.head.label_smoothing
         labels = labels * (1 - smoothing) + smoothing / len(self.known_names)
-        return tf.nn.softmax_cross_entropy_with_logits(labels=labels, logits=outputs["logits"])
+        return tf.nn.softmax_cross_entropy_with_logits(labels=labels, logits=logits)
 
     def metrics(self) -> dict[str, keras.metrics.Metric]:
         names = self.known_names

@@ -37,10 +37,8 @@ class MultiLabel(Kind):
     def hot(self, targets: tf.Tensor) -> tf.Tensor:
         return targets
 
-    def loss(self, batch: Batch, outputs: dict[str, Any]) -> tf.Tensor:
-        losses = tf.nn.sigmoid_cross_entropy_with_logits(
-            labels=batch.targets["labels"], logits=outputs["logits"]
-        )
+    def loss_of(self, batch: Batch, logits: tf.Tensor) -> tf.Tensor:
+        losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=batch.targets["labels"], logits=logits)
         return tf.reduce_mean(losses, -1)
 
     def metrics(self) -> dict[str, keras.metrics.Metric]:

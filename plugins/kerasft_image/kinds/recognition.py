@@ -49,7 +49,9 @@ class Recognition(Kind):
         super().adapt(source)
         self._check_two(source)
 
-    def head(self, vector: Any, embedding: Any) -> tuple[dict[str, Any], list[keras.Layer]]:
+    def head(
+        self, vector: Any, embedding: Any, *, prefix: str = ""
+    ) -> tuple[dict[str, Any], list[keras.Layer]]:
         dense = keras.layers.Dense(
             self.config.recognition.width, use_bias=False, dtype="float32", name="width"
         )
@@ -66,11 +68,9 @@ class Recognition(Kind):
     def hot(self, targets: tf.Tensor) -> tf.Tensor:
         return tf.one_hot(targets, len(self.known_names))
 
-    def loss(self, batch: Batch, outputs: dict[str, Any]) -> tf.Tensor:
+    def loss_of(self, batch: Batch, logits: tf.Tensor) -> tf.Tensor:
         settings = self.config.recognition
-        return arcface(
-            outputs["logits"], batch.targets["label"], margin=settings.margin, scale=settings.scale
-        )
+        return arcface(logits, batch.targets["label"], margin=settings.margin, scale=settings.scale)
 
     def metrics(self) -> dict[str, keras.metrics.Metric]:
         names = self.known_names
