@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -102,3 +104,12 @@ def test_where_the_system_allows_no_more_threads_work_waits(
     wait_for(first)
     wait_for(second)
     assert done == [1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such threads")
+def test_a_thread_that_is_woken_lets_others_go_on(pool: WarmPool) -> None:
+    found: list[int] = []
+    before = os.sched_getscheduler(0)
+    wait_for(pool.submit(lambda: found.append(os.sched_getscheduler(0))))
+    assert found == [os.SCHED_BATCH]
+    assert os.sched_getscheduler(0) == before

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import logging
+import os
 import queue
+import sys
 import threading
 from collections.abc import Callable
 from concurrent import futures
@@ -42,7 +45,8 @@ class WarmPool(futures.Executor):
     """Threads that come and take work: the one first that was idle last, as it is still in the caches.
 
     A call costs gRPC a tenth less so than with `futures.ThreadPoolExecutor`, which wakes the thread that was
-    idle longest and returns whole futures.
+    idle longest and returns whole futures, and another seventh less on Linux, where a thread that is woken
+    does not interrupt the one that woke it.
 
     Args:
         most: How many threads there may be; they are made when they are needed. Further work waits.
@@ -104,6 +108,7 @@ class WarmPool(futures.Executor):
         self._threads.append(thread)
 
     def _work(self) -> None:
+        _be_patient()
         inbox: queue.SimpleQueue[Started | None] = queue.SimpleQueue()
         started = self._next(inbox)
         while started := started or inbox.get():
@@ -125,3 +130,14 @@ class WarmPool(futures.Executor):
             else:
                 self._idle.append(inbox)
         return None
+
+
+def _be_patient() -> None:
+    """Lets whichever thread wakes this one go on first.
+
+    It holds Python's lock, so that this one could only go back to sleep. Threads that packets wake, such as
+    gRPC's own, must not be of this kind: beside another busy process they would wait for their turn.
+    """
+    if sys.platform == "linux" and os.sched_getscheduler(0) == os.SCHED_OTHER:
+        with contextlib.suppress(OSError):  # A sandbox may forbid it; all works without.
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
