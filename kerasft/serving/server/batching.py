@@ -25,6 +25,7 @@ _KINDS_REMEMBERED = 64
 _LONGEST_WAIT = 3600.0  # gRPC may give deadlines that no clock can wait for.
 _SHORTEST_WAIT = 1e-3
 _RECEIVED = 1.25e-4  # Seconds that a server in Python takes to receive a request.
+_BATCHES_PER_TRY = 64
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,11 +37,11 @@ class BatchingOptions:
         max_enqueued_batches: How many batches may wait; a request that finds the queue full is refused.
         threads: How many batches of one kind may run at a time.
         timeout: Seconds that the first request of a batch waits for others although the model is free.
-        gather: A batch waits for as many rows as were under way when the last ended (its own and those that
-            had queued), at most this share of the time that the last took, or what a server needs to
-            receive as many requests (a millisecond for eight) if that is more; 0 never waits. Clients that
-            wait for answers ask again at about the same time; without this the first of them would run
-            alone. A lone client never waits.
+        gather: A batch waits for as many requests as were under way when one of the last two ended (its own
+            and those that had queued), now and then for one more, at most this share of the time that the
+            last took, or what a server needs to receive as many requests (a millisecond for eight) if that
+            is more; 0 never waits. Clients that wait for answers ask again at about the same time; without
+            this the first of them would run alone. A lone client never waits.
         allowed_sizes: If given, batches are padded to the next of these sizes; the last is `max_batch_size`.
         refuse_larger: Refuse a request of more rows than `max_batch_size`, as TensorFlow Serving does when
             its batching is on; otherwise such a request runs alone.
@@ -179,11 +180,21 @@ class _Line:
 
 
 class _Last(NamedTuple):
-    """Of the last batch of a kind: rows under way at its end, and until when others may be waited for."""
+    """Of the last batch of a kind: what the next one waits for.
 
-    rows: int
-    ended: float
-    patience: float
+    Attributes:
+        requests: How many were under way at its end.
+        wanted: How many requests the next one waits for.
+        ended: When it ended.
+        patience: Seconds that the next one may wait.
+        steady: How many batches in a row brought no more requests than the one before.
+    """
+
+    requests: int
+    wanted: int = 1
+    ended: float = 0.0
+    patience: float = 0.0
+    steady: int = 0
 
 
 class Batcher:
@@ -323,8 +334,8 @@ class Batcher:
         """Gives the batches of a kind that may run to the calling thread, if its own request is in it, or to
         the thread of another of their requests."""
         while (line := self._lines.get(kind)) and self._free(kind):
-            wanted, until = self._patience(kind, line)
-            if line.rows < wanted and time.monotonic() < until:
+            until = self._patience(kind, line)
+            if time.monotonic() < until:
                 first = line.jobs[0]
                 if first.until != until:
                     first.until = until
@@ -347,15 +358,17 @@ class Batcher:
     def _free(self, kind: Any) -> bool:
         return self._running[kind] < self.options.threads and self._running.total() < self._most_running
 
-    def _patience(self, kind: Any, line: _Line) -> tuple[int, float]:
-        """Returns how many rows the next batch of a line waits for, and until when."""
+    def _patience(self, kind: Any, line: _Line) -> float:
+        """Returns until when the next batch of a line waits for others, a time in the past if it is whole."""
         queued = line.jobs[0].queued
-        if isinstance(kind, _Alone) or self._closed:
-            return 1, queued
+        if isinstance(kind, _Alone) or self._closed or line.rows >= self.options.max_batch_size:
+            return queued
         if self.options.timeout:
-            return self.options.max_batch_size, queued + self.options.timeout
+            return queued + self.options.timeout
         last = self._last.get(kind)
-        return (1, queued) if last is None else (last.rows, max(queued, last.ended) + last.patience)
+        if last is None or len(line.jobs) >= last.wanted:
+            return queued
+        return max(queued, last.ended) + last.patience
 
     def _take(self, kind: Any) -> list[_Job]:
         """Takes the next batch out of a line; what is left lines up behind the other kinds."""
@@ -389,14 +402,21 @@ class Batcher:
 
     def _remember(self, jobs: list[_Job], seconds: float) -> None:
         kind = jobs[0].kind
-        self._last.pop(kind, None)
-        under_way = [*jobs, *(self._lines[kind].jobs if kind in self._lines else ())]
-        if len(under_way) > 1 and self.options.gather:
-            rows = min(sum(job.rows for job in under_way), self.options.max_batch_size)
-            patience = max(self.options.gather * seconds, _SHORTEST_WAIT, _RECEIVED * len(under_way))
-            self._last[kind] = _Last(rows, time.monotonic(), patience)
-            if len(self._last) > _KINDS_REMEMBERED:
-                del self._last[next(iter(self._last))]
+        requests = len(jobs) + (len(self._lines[kind].jobs) if kind in self._lines else 0)
+        before = self._last.pop(kind, _Last(requests))
+        # Of the last two, so that who comes late once is waited for again.
+        wanted = max(requests, before.requests)
+        if wanted == 1 or not self.options.gather:
+            return
+        steady = before.steady + 1 if requests <= before.requests else 0
+        # Clients in step in two groups never meet, as each batch is whole without the others: to wait for one
+        # more now and then, and again as long as one comes, joins them.
+        if steady % _BATCHES_PER_TRY == 0:
+            wanted += 1
+        patience = max(self.options.gather * seconds, _SHORTEST_WAIT, _RECEIVED * wanted)
+        self._last[kind] = _Last(requests, wanted, time.monotonic(), patience, steady)
+        if len(self._last) > _KINDS_REMEMBERED:
+            del self._last[next(iter(self._last))]
 
     def _lead(self, own: _Job) -> None:
         """Runs the batch that the thread of a request was given."""
