@@ -154,7 +154,8 @@ class Model:
         finally:
             with self._idle:
                 self._running -= 1
-                self._idle.notify_all()
+                if not self._running:
+                    self._idle.notify_all()
 
     def _run(
         self, feeds: Mapping[str, np.ndarray[Any, Any]], fetches: Sequence[str]

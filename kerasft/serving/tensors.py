@@ -189,20 +189,21 @@ def to_numpy(proto: Any, *, content: memoryview | None = None) -> np.ndarray[Any
         ValueError: If the message is corrupt: an unknown type, a negative size, or a number of values that
             does not fit the shape.
     """
-    if proto.dtype not in _TYPES:
-        raise ValueError(f"it has the unsupported type {dtype_name(proto.dtype)}")
-    dtype, field = _TYPES[proto.dtype]
-    shape = tuple(dim.size for dim in proto.tensor_shape.dim)
-    if proto.tensor_shape.unknown_rank or min(shape, default=0) < 0:
-        raise ValueError(f"its shape {list(shape)} is not fully known")
+    number, sizes = proto.dtype, proto.tensor_shape
+    if number not in _TYPES:
+        raise ValueError(f"it has the unsupported type {dtype_name(number)}")
+    dtype, field = _TYPES[number]
+    shape = [dim.size for dim in sizes.dim]
+    if sizes.unknown_rank or min(shape, default=0) < 0:
+        raise ValueError(f"its shape {shape} is not fully known")
     count = math.prod(shape)
     packed = proto.tensor_content if content is None else content
-    if packed and proto.dtype != STRING:
+    if packed and number != STRING:
         if len(packed) != count * dtype.itemsize:
-            raise ValueError(f"it has {len(packed)} bytes where its shape {list(shape)} needs "
+            raise ValueError(f"it has {len(packed)} bytes where its shape {shape} needs "
                              f"{count * dtype.itemsize}")  # fmt: skip
         return np.frombuffer(packed, dtype).reshape(shape)
-    return _filled(_decoder(proto.dtype)(getattr(proto, field), dtype), count).reshape(shape)
+    return _filled(_decoder(number)(getattr(proto, field), dtype), count).reshape(shape)
 
 
 def _decoder(number: int) -> Callable[[Any, np.dtype[Any]], np.ndarray[Any, Any]]:

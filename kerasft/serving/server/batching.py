@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import collections
-import contextlib
 import dataclasses
 import itertools
 import os
@@ -123,9 +121,15 @@ class Caller:
     def wait(self, until: float | None) -> None:
         """Sleeps until `wake`, `leave`, the deadline or that time, or for less."""
         now = time.monotonic()
-        ends = [end for end in (until, self.deadline, now + _LONGEST_WAIT) if end is not None]
-        with contextlib.suppress(queue.Empty):
-            self._calls.get(timeout=max(0.0, min(ends) - now))
+        end = now + _LONGEST_WAIT
+        if self.deadline is not None:
+            end = min(end, self.deadline)
+        if until is not None:
+            end = min(end, until)
+        try:
+            self._calls.get(timeout=max(0.0, end - now))
+        except queue.Empty:
+            return
 
 
 def _as_they_are(values: list[Array]) -> Any:
@@ -221,7 +225,7 @@ class Batcher:
         self._lock = threading.Lock()
         self._lines: dict[Any, _Line] = {}
         self._queued_rows = 0
-        self._running: collections.Counter[Any] = collections.Counter()
+        self._running: dict[Any, int] = {}
         self._most_running = max(options.threads, os.cpu_count() or 1)
         self._alone: set[Any] = set()
         self._last: dict[Any, _Last] = {}
@@ -343,7 +347,7 @@ class Batcher:
                         first.caller.wake()
                 return
             if batch := self._take(kind):
-                self._running[kind] += 1
+                self._running[kind] = self._running.get(kind, 0) + 1
                 leader = own if own is not None and own in batch else batch[0]
                 leader.batch = batch
                 if leader is not own:
@@ -351,12 +355,13 @@ class Batcher:
 
     def _start_all(self) -> None:
         for kind in list(self._lines):
-            if self._running.total() == self._most_running:
+            if sum(self._running.values()) == self._most_running:
                 return
             self._start(kind)
 
     def _free(self, kind: Any) -> bool:
-        return self._running[kind] < self.options.threads and self._running.total() < self._most_running
+        running = self._running
+        return running.get(kind, 0) < self.options.threads and sum(running.values()) < self._most_running
 
     def _patience(self, kind: Any, line: _Line) -> float:
         """Returns until when the next batch of a line waits for others, a time in the past if it is whole."""
@@ -425,9 +430,8 @@ class Batcher:
         results = self._together(jobs)
         seconds = time.monotonic() - began
         with self._lock:
-            self._running[own.kind] -= 1
-            if not self._running[own.kind]:
-                del self._running[own.kind]
+            if others := self._running.pop(own.kind) - 1:
+                self._running[own.kind] = others
             self._remember(jobs, seconds)
             self._start_all()
         for job in jobs:

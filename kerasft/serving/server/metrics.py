@@ -69,7 +69,10 @@ class Histogram:
     def add(self, value: float, *labels: str) -> None:
         """Counts a number under these label values."""
         with self._lock:
-            counts, total = self._values.setdefault(labels, ([0] * (len(self.limits) + 1), [0.0]))
+            found = self._values.get(labels)
+            if found is None:
+                found = self._values[labels] = ([0] * (len(self.limits) + 1), [0.0])
+            counts, total = found
             counts[bisect.bisect_right(self.limits, value)] += 1
             total[0] += value
 

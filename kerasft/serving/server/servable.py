@@ -138,7 +138,8 @@ class Servable:
         """Counts a user less."""
         with self._idle:
             self._users -= 1
-            self._idle.notify_all()
+            if self._retired:
+                self._idle.notify_all()
 
     def retire(self) -> None:
         """Waits for the last user, then frees the model."""
