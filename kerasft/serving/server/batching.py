@@ -35,11 +35,11 @@ class BatchingOptions:
         max_enqueued_batches: How many batches may wait; a request that finds the queue full is refused.
         threads: How many batches of one kind may run at a time.
         timeout: Seconds that the first request of a batch waits for others although the model is free.
-        gather: A batch waits for as many requests as were under way when one of the last two ended (its own
-            and those that had queued), now and then for one more, at most this share of the time that the
-            last took, or what a server needs to receive as many requests (a millisecond for eight) if that
-            is more; 0 never waits. Clients that wait for answers ask again at about the same time; without
-            this the first of them would run alone. A lone client never waits.
+        gather: A batch waits for as many requests as were under way when the last ended (its own and those
+            that had queued), now and then for one more, at most this share of the time that the last took,
+            or what a server needs to receive as many requests (a millisecond for eight) if that is more; 0
+            never waits. Clients that wait for answers ask again at about the same time; without this the
+            first of them would run alone. A lone client never waits.
         allowed_sizes: If given, batches are padded to the next of these sizes; the last is `max_batch_size`.
         refuse_larger: Refuse a request of more rows than `max_batch_size`, as TensorFlow Serving does when
             its batching is on; otherwise such a request runs alone.
@@ -187,11 +187,11 @@ class _Last(NamedTuple):
     """Of the last batch of a kind: what the next one waits for.
 
     Attributes:
-        requests: How many were under way at its end.
+        requests: How many were under way at its end, or are taken to be.
         wanted: How many requests the next one waits for.
         ended: When it ended.
         patience: Seconds that the next one may wait.
-        steady: How many batches in a row brought no more requests than the one before.
+        steady: How many batches in a row brought no fewer requests than the one before.
     """
 
     requests: int
@@ -409,15 +409,15 @@ class Batcher:
         kind = jobs[0].kind
         requests = len(jobs) + (len(self._lines[kind].jobs) if kind in self._lines else 0)
         before = self._last.pop(kind, _Last(requests))
-        # Of the last two, so that who comes late once is waited for again.
-        wanted = max(requests, before.requests)
-        if wanted == 1 or not self.options.gather:
+        found_more = before.requests < before.wanted <= requests
+        steady = before.steady + 1 if requests >= before.requests else 0
+        if before.steady and not steady:
+            requests = before.requests  # Who comes late for once is waited for again.
+        if requests == 1 or not self.options.gather:
             return
-        steady = before.steady + 1 if requests <= before.requests else 0
         # Clients in step in two groups never meet, as each batch is whole without the others: to wait for one
         # more now and then, and again as long as one comes, joins them.
-        if steady % _BATCHES_PER_TRY == 0:
-            wanted += 1
+        wanted = requests + (found_more or steady % _BATCHES_PER_TRY == _BATCHES_PER_TRY - 1)
         patience = max(self.options.gather * seconds, _SHORTEST_WAIT, _RECEIVED * wanted)
         self._last[kind] = _Last(requests, wanted, time.monotonic(), patience, steady)
         if len(self._last) > _KINDS_REMEMBERED:
