@@ -123,6 +123,29 @@ def test_half_precision_is_for_high_resolutions_only():
     assert all(np.isfinite(gradient).all() for gradient in gradients)
 
 
+@pytest.mark.parametrize("policy", ["mixed_float16", "float32"])
+def test_half_precision_alone_cuts_what_a_convolution_makes_to_256(policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        plan = Plan(resolution=8, base=32, max_channels=4)
+        synthesis, body = Generator(plan, z_dim=4, w_dim=4, depth=1).synthesis, Discriminator(plan).body
+        networks = {"b8_conv_1": synthesis, "b8_colour": synthesis, "b8_conv_0": body, "b8_skip": body}
+        parts = {
+            network.get_layer(name): keras.Model(network.input, network.get_layer(name).output)
+            for name, network in networks.items()
+        }
+    finally:
+        keras.config.set_dtype_policy("float32")
+    for layer, part in parts.items():
+        for weight in layer.trainable_weights:
+            # Colour gets its bias in full precision.
+            if weight.path.split("/")[-2:] != ["b8_colour", "bias"]:
+                weight.assign(tf.fill(weight.shape, 1e4))
+        made = part(tf.ones([1, *part.input_shape[1:]])).numpy()
+        peak = np.abs(made).max()
+        assert peak == 256.0 if policy == "mixed_float16" else peak > 1e3, layer.name
+
+
 def test_half_precision_makes_the_same_picture():
     made = {}
     for policy in ("float32", "mixed_float16"):

@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 from kerasft_face.layers import LearnedConstant, Mapping, ModulatedConv2D, Resample, StyledConv2D
+from kerasft_face.layers.activation import bounded
 from kerasft_face.losses import PathLength
 from kerasft_face.networks.plan import Plan, blocks
 
@@ -174,4 +175,4 @@ class _ToColour(keras.layers.Layer):
         self.bias = self.add_weight(name="bias", shape=(3,), initializer="zeros")
 
     def call(self, x: Any, w: Any) -> Any:
-        return ops.cast(self.convolution(x, w), self.variable_dtype) + self.bias
+        return ops.cast(bounded(self.convolution(x, w)), self.variable_dtype) + self.bias
