@@ -35,6 +35,8 @@ class Average:
         self._averages = {
             name: tf.Variable(weight.value, trainable=False) for name, weight in self._weights.items()
         }
+        # One call for all, as an epoch of few steps would else spend more time here than in a step.
+        self._exchange = tf.function(self._exchanged, autograph=False)
         self._seen = tf.Variable(0.0, trainable=False, dtype=tf.float64, name="examples_averaged")
         self._new = tf.Variable(0.0, trainable=False, name="examples_since_averaged")
 
@@ -63,8 +65,11 @@ class Average:
 
     def swap(self) -> None:
         """Exchanges weights and averages; twice leaves all as it was."""
+        self._exchange()
+
+    def _exchanged(self) -> None:
         for name, weight in self._weights.items():
-            held = weight.numpy()
+            held = tf.identity(weight.value)
             weight.assign(self._averages[name])
             self._averages[name].assign(held)
 
