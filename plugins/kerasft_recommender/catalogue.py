@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+
 from kerasft.errors import DataError
 from kerasft_recommender.histories import Histories
 from kerasft_recommender.vocabulary import Vocabulary, capacity_for
@@ -80,6 +82,11 @@ class Catalogue:
         )
         usual = len(histories) / len(tables[0].known)
         return cls(users=tables[0], items=tables[1], histories=histories, usual=usual)
+
+    @property
+    def first(self) -> np.ndarray:
+        """Rows of users who were there before the last extension, and chose something: int32 `[n]`."""
+        return np.flatnonzero(np.diff(self.histories.offsets[: self.new_from + 1])).astype(np.int32)
 
     def extend(
         self, users: list[str], items: list[str], *, others: tuple[list[str], list[str]] = ([], [])

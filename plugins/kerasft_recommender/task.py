@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 import kerasft
@@ -162,6 +163,9 @@ class Recommender(kerasft.Task):
         tables = self._given.take(self.config, anew=False)
         new = self.catalogue.extend(users, items, others=ids_of(tables))
         self.sides.extend(tables, source, users=self.catalogue.users, items=self.catalogue.items)
+        if new[0]:
+            rows = np.arange(self.catalogue.new_from, len(self.catalogue.users))
+            self.scorer.welcome(rows, self.catalogue.first)
         self.forget_answers()
         return new
 
@@ -203,6 +207,9 @@ class Recommender(kerasft.Task):
             source = source if self.objective_is_pointwise else arranging.rankable(source, self.catalogue)
         if training and self._only_new_users:
             source = arranging.of_new_users(source, self.catalogue)
+            self.model.others = self.catalogue.first
+        elif training:
+            self.model.others = None
         if config.metrics.protocol == "ncf99" and "negatives" in source.columns:
             return source
         if not self._make_objective().by_user:

@@ -183,3 +183,29 @@ def test_the_penalty_is_of_vectors_and_leaves_biases_free(name, catalogue):
     model({"user": tf.constant([1, 2]), "items": tf.constant([[1], [2]])}, training=True)
     expected = 0.5 * (np.mean(np.sum(users**2, 1)) + np.mean(np.sum(items**2, 1)))
     assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["gmf", "neumf", "mlp"])
+def test_new_users_are_pulled_to_the_mean_of_the_others_the_less_the_fewer_they_chose(name, catalogue):
+    scorer = scorers()[name]
+    objective = make_objective("full_softmax", catalogue, negatives=1)
+    model = Ranker(scorer=scorer, objective=objective, penalty=0.5)
+    model.others = np.array([1, 2], np.int32)
+    vectors = scorer.user(tf.range(USERS)).numpy()
+    apart = np.sum((vectors[3:] - vectors[1:3].mean(0)) ** 2, 1)
+    items = scorer.items().numpy()
+    of_items = np.mean(np.sum((items if name == "mlp" else items[:, :-1]) ** 2, 1))
+    model({"user": tf.constant([3, 4]), "items": tf.constant([[1, 0, 0], [2, 3, 1]])}, training=True)
+    expected = 0.5 * ((apart[0] / 4 + apart[1] / 2) / 2 + of_items)
+    assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_where_examples_are_choices_each_pulls_as_hard(catalogue):
+    scorer = scorers()["gmf"]
+    model = Ranker(scorer=scorer, objective=make_objective("bce", catalogue, negatives=1), penalty=0.5)
+    model.others = np.array([1, 2], np.int32)
+    vectors = scorer.user(tf.range(USERS)).numpy()
+    apart = np.sum((vectors[3] - vectors[1:3].mean(0)) ** 2)
+    of_item = np.sum(scorer.item(tf.constant([1])).numpy()[:, :-1] ** 2)
+    model({"user": tf.constant([3]), "items": tf.constant([[1]])}, training=True)
+    assert float(sum(model.losses)) == pytest.approx(0.5 * (apart + of_item), rel=1e-5)

@@ -162,6 +162,19 @@ def test_new_users_train_alone_and_leave_all_others_as_they_were(tmp_path):
         assert [ids(best, row)[0][1] for row in range(4)] == ["0", "1", "2", "3"]
 
 
+def test_new_users_begin_as_the_mean_of_those_who_were_there():
+    task = make()
+    task.finetune(choices(), verbose="quiet")
+    table = task.scorer.user_table.table
+    before, known = table.numpy(), 1 + USERS
+    more = choices(2, seed=5, first=USERS)
+    task.extend(open_source(more, fields=task.fields()))
+    after = table.numpy()
+    np.testing.assert_allclose(after[known : known + 2], [before[1:known].mean(0)] * 2, rtol=1e-5, atol=1e-6)
+    assert np.array_equal(after[:known], before[:known])
+    assert np.array_equal(after[known + 2 :], before[known + 2 :])
+
+
 def test_items_that_are_new_take_spare_rows_and_are_recommended():
     task = make()
     task.finetune(choices(), verbose="quiet")

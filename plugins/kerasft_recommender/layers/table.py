@@ -42,6 +42,12 @@ class Table(keras.layers.Layer):
         """Returns the vectors of rows: float32 `[..., width]` for int `[...]`."""
         return tf.gather(self.table.value, rows)
 
+    def start_at_mean(self, rows: Any, others: Any) -> None:
+        """Puts rows at the mean of others, int `[n]` both."""
+        mean = tf.reduce_mean(self(others), 0, keepdims=True)
+        values = tf.repeat(mean, len(rows), 0)
+        self.table.assign(tf.tensor_scatter_nd_update(self.table.value, rows[:, None], values))
+
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         own = {"rows": self.rows, "width": self.width, "deviation": self.deviation}

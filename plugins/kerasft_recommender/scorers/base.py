@@ -6,6 +6,7 @@ from abc import abstractmethod
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from kerasft_recommender.layers import Table
@@ -125,6 +126,23 @@ class Scorer(keras.layers.Layer):
     def regularized(self, features: dict[str, Any]) -> tf.Tensor | None:
         """Returns vectors of the users of a batch `[users, width]` that shall stay short, if any."""
         return None if self.user_table is None else self.user(features["user"])
+
+    def typical(self, users: np.ndarray) -> np.ndarray | None:
+        """Returns what vectors of new users are expected to be near: the mean of those of others.
+
+        Args:
+            users: Rows of these, int32 `[n]`; they are read once, when a step is compiled.
+
+        Returns:
+            float32 `[width]`; None where vectors are made of more than rows: features say what is expected.
+        """
+        with tf.init_scope():
+            return tf.reduce_mean(self.user(tf.constant(users)), 0).numpy()
+
+    def welcome(self, new: np.ndarray, others: np.ndarray) -> None:
+        """Lets the rows of new users begin at the mean of the rows of others; int32 `[n]` both."""
+        if self.user_table is not None and len(others):
+            self.user_table.start_at_mean(new, others)
 
     def call(self, users: Any, items: Any) -> tf.Tensor:
         """Returns scores of some items for each user, float32 `[users, n]`, from rows."""

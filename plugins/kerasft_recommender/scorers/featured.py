@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from kerasft_recommender.catalogue import Catalogue
@@ -130,6 +131,9 @@ class Featured(Scorer):
 
     def regularized(self, features: dict[str, Any]) -> tf.Tensor:
         return self.users_for(features, training=False)
+
+    def typical(self, users: np.ndarray) -> None:
+        return None
 
     def pairs(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
         whole = self.width + 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from kerasft_recommender.catalogue import Catalogue
@@ -110,3 +111,6 @@ class TwoTower(Vectored):
 
     def regularized(self, features: dict[str, Any]) -> tf.Tensor:
         return self.user(features["user"])
+
+    def typical(self, users: np.ndarray) -> None:
+        return None
