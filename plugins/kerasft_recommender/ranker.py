@@ -50,6 +50,9 @@ class Ranker(keras.Model):
             of_users = self._apart(self.scorer.regularized(inputs), inputs["items"])
             present = [v for v in (of_users, self.scorer.free(of_items)) if v is not None]
             lengths = [tf.reduce_mean(tf.reduce_sum(tf.square(v), -1)) for v in present]
+            if self.objective.by_user:
+                # Rows of items to come are kept short too, but make the mean of those that are there no less.
+                lengths[-1] *= of_items.shape[0] / len(self.objective.catalogue.items)
             self.add_loss(self.penalty * tf.add_n(lengths))
         return self.objective.scores(self.scorer, inputs, training=bool(training))
 
