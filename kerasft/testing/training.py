@@ -52,7 +52,9 @@ def check_seed(subject: Subject) -> str:
     first = Run(subject.folder / "reference").read_history()
     for name, values in second.items():
         for epoch, (expected, found) in enumerate(zip(first[name], values, strict=False), start=1):
-            problem = difference(np.float64(expected), np.float64(found), **_tolerance())
+            problem = difference(
+                np.asarray(expected, np.float64), np.asarray(found, np.float64), **_tolerance()
+            )
             require(
                 not problem,
                 f"two runs with one seed differ: {name} of epoch {epoch} is {expected!r}, then {found!r}; "

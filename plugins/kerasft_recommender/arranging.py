@@ -16,7 +16,7 @@ _GROUPED = (Field(name="user_id", kind="id"), Field(name="items", kind="tokens")
 
 def choices(source: Source) -> tuple[list[str], list[str]]:
     """Returns the user and the item of each row, in the order of time where it is known."""
-    order = np.arange(len(source))
+    order: np.ndarray = np.arange(len(source))
     if "timestamp" in source.columns:
         order = np.argsort(np.fromiter(source.iterate("timestamp"), np.int64, len(source)), kind="stable")
     users: list[str] = []

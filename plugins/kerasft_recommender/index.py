@@ -169,8 +169,8 @@ def _best(
     queries: np.ndarray, points: np.ndarray, hidden: tuple[np.ndarray, np.ndarray], *, k: int
 ) -> np.ndarray:
     """Rows with the largest dot products `[queries, k]`, by all of them; 0 where all others are hidden."""
-    scores = np.full((len(queries), k), -np.inf, np.float32)
-    rows = np.full((len(queries), k), UNKNOWN)
+    scores: np.ndarray = np.full((len(queries), k), -np.inf, np.float32)
+    rows: np.ndarray = np.full((len(queries), k), UNKNOWN)
     for start in range(1, len(points), _CHUNK):
         stop = min(start + _CHUNK, len(points))
         found = queries @ points[start:stop].T

@@ -187,7 +187,7 @@ class _Column:
         """Returns a TensorProto of the values that were added, stacked unless there is only one."""
         shape = [*([self._count] if rows else []), *(self._shape or [])]
         if self._dtype == STRING:
-            array = np.empty(len(self._values), dtype=object)
+            array: np.ndarray = np.empty(len(self._values), dtype=object)
             array[:] = self._values
         else:
             array = np.array(self._values, dtype=_wide(self._dtype)).astype(dtype_of(self._dtype))
