@@ -47,7 +47,8 @@ def run_kerasft(turns: Turns) -> None:
         def on_train_begin(self, logs: Any = None) -> None:
             turns.wait()
 
-        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        # A callback that has on_train_batch_end makes the loop read its metrics after each call.
+        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
             for _ in range(CALL):
                 turns.step(BATCH * (1 + NEGATIVES))
 
