@@ -29,7 +29,7 @@ SIDE, BATCH, MADE = 32, 16, 1000
 STEPS, FEW_STEPS, FEW = 1500, 200, 100
 SEEDS = (1, 2, 3)
 UNSEEN = 1000  # a seed of its own
-LONG: dict[str, Any] = {
+LONG_TRAINING: dict[str, Any] = {
     "game": {"path_weight": 0.0, "style_mixing": 0.0},
     "training": {"schedule": "cosine"},
 }
@@ -68,7 +68,7 @@ def people(runs: Path, network: Any) -> tuple[list[str], Any]:
         fresh = create(seed)
         fresh.build()
         before, began = distance(fresh, real, network), cpu_seconds()
-        task = train(create(seed, **LONG), seen, STEPS, folder=runs / f"people{seed}")
+        task = train(create(seed, **LONG_TRAINING), seen, STEPS, folder=runs / f"people{seed}")
         cost, after = cpu_seconds() - began, distance(task, real, network)
         lines.append(f"| seed {seed} | {before:.0f} | {after:.1f} | {before / after:.0f}x | {cost:.0f} |")
         print(lines[-1], flush=True)

@@ -20,8 +20,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from movie_sentences import plain, unseen
-
 import kerasft
 
 
@@ -46,13 +44,7 @@ class FirstStage:
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """One line of the table.
-
-    Attributes:
-        plain: undo the treebank's spelling in all texts, those of the test split too.
-        more: a file of further rows to train on, less those that share words with a row of the data set.
-        average: test the mean of the weights of all seeds, too.
-    """
+    """One line of the table; with `average` the mean of the weights of all seeds is tested, too."""
 
     folder: str
     metric: str
@@ -64,8 +56,6 @@ class Recipe:
     seeds: tuple[int, ...] = (0,)
     first: FirstStage | None = None
     freeze: str | None = None
-    plain: bool = False
-    more: str | None = None
     average: bool = False
 
 
@@ -131,25 +121,9 @@ RECIPES = {
         ),
         train=("train", "dev"),
         dev=None,
-        seeds=(1, 2),
-        first=HEAD,
-        freeze="embeddings",
-    ),
-    "sst2-more": Recipe(
-        "sst2",
-        "accuracy",
-        0.90,
-        minilm(
-            head={"label_smoothing": 0.1},
-            training={"epochs": 5, "learning_rate": 1.5e-4, "ema": 0.998, "consistency": 1.0},
-        ),
-        train=("train", "dev"),
-        dev=None,
         seeds=(1, 2, 3),
         first=HEAD,
         freeze="embeddings",
-        plain=True,
-        more="mr/all_10fold.jsonl",
         average=True,
     ),
     "trec": Recipe("trec", "accuracy", 0.965, minilm(training={"epochs": 4, "learning_rate": 1e-4}), dev=0.1),
@@ -214,8 +188,7 @@ def run(recipe: Recipe, data: Path, overrides: dict[str, Any], *, place: Path, d
 
 
 def _tested(recipe: Recipe, data: Path, task: Any) -> float:
-    rows = _read([data / recipe.folder / f"{recipe.test}.jsonl"])
-    tested = task.evaluate(_columns(_plain(rows) if recipe.plain else rows), verbose="quiet")
+    tested = task.evaluate(data / recipe.folder / f"{recipe.test}.jsonl", verbose="quiet")
     return float(tested[recipe.metric])
 
 
@@ -252,33 +225,11 @@ def _train_first(stage: FirstStage, data: Path, run: Path) -> float:
     return float(json.loads(noted.read_text(encoding="utf-8"))["cpu_seconds"])
 
 
-def _training(recipe: Recipe, data: Path) -> Any:
-    """Returns what a recipe trains on: a file where that is all, else the rows of several."""
-    folder = data / recipe.folder
-    paths = [folder / f"{part}.jsonl" for part in recipe.train]
-    if not recipe.plain and not recipe.more:
-        return _rows(paths)
-    rows = _read(paths)
-    if recipe.more:
-        tested = _read([folder / f"{recipe.test}.jsonl"])
-        rows += unseen(_read([data / recipe.more]), [row["text"] for row in rows + tested])
-    return _columns(_plain(rows) if recipe.plain else rows)
-
-
 def _rows(paths: list[Path]) -> Any:
     """Returns data for `finetune`: the file, or the joined rows of several."""
-    return paths[0] if len(paths) == 1 else _columns(_read(paths))
-
-
-def _read(paths: list[Path]) -> list[dict[str, Any]]:
-    return [json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def _plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{**row, "text": plain(row["text"])} for row in rows]
-
-
-def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    if len(paths) == 1:
+        return paths[0]
+    rows = [json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
