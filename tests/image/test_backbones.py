@@ -186,11 +186,11 @@ def test_the_head_may_be_deep(tiny):
 
 
 @pytest.mark.parametrize("kind", ["classification", "multilabel"])
-def test_several_heads_learn_alone_and_answer_together(tiny, kind):
+def test_several_heads_learn_alone_and_answer_together(tiny, kind, tmp_path):
     head = {"hidden": (8,), "dropout": 0.5, "members": 3}
     task = kerasft.create("image", **tiny, kind=kind, head=head, seed=1)
     data = task.example()
-    task.finetune(data, epochs=1, verbose="quiet")
+    task.finetune(data, epochs=1, freeze="backbone", run_dir=tmp_path / "run", verbose="quiet")
     features = task.preprocess({"image_bytes": tf.constant(data["image_bytes"])})
     members = [logits.numpy() for logits in task.model(features["image"], training=False)["members"]]
     assert len(members) == 3
@@ -199,6 +199,10 @@ def test_several_heads_learn_alone_and_answer_together(tiny, kind):
     mean = np.mean(members, 0)
     expected = tf.nn.softmax(mean) if kind == "classification" else tf.sigmoid(mean)
     np.testing.assert_allclose(scores, expected, atol=1e-5)
+    loaded = kerasft.load(tmp_path / "run")
+    again = loaded.predict({"image_bytes": data["image_bytes"]}, verbose="quiet")["scores"]
+    np.testing.assert_array_equal(again, scores)
+    assert loaded.export(tmp_path / "served")
 
     hot = np.eye(len(task.labels), dtype=np.float32)[np.zeros(len(members[0]), int)]
     targets = {task.kind.target: tf.constant(hot)}
