@@ -103,22 +103,27 @@ def _answers(
     config: ImageConfig, embedding: keras.KerasTensor, kind: Kind
 ) -> tuple[dict[str, Any], list[keras.Layer]]:
     """Returns the outputs of the model and the layers between the features and them."""
+    if config.head.members == 1:
+        between = _between(config)
+        outputs, last = kind.head(_through(between, embedding), embedding)
+        return outputs, [*between, *last]
     members, added = [], []
     for number in range(config.head.members):
-        prefix = f"member_{number}_" if config.head.members > 1 else ""
-        vector, between = embedding, _between(config, prefix)
-        for layer in between:
-            vector = layer(vector)
-        outputs, last = kind.head(vector, embedding, prefix=prefix)
-        members.append(outputs["logits"])
-        added += [*between, *last]
-    if len(members) == 1:
-        return outputs, added
+        prefix = f"member_{number}_"
+        head = [*_between(config, prefix), kind.last_layer(f"{prefix}logits")]
+        members.append(_through(head, embedding))
+        added += head
     mean = layers.Average(dtype="float32", name="logits")
-    return {**outputs, "logits": mean(members), "members": members}, [*added, mean]
+    return {"logits": mean(members), "embedding": embedding, "members": members}, [*added, mean]
 
 
-def _between(config: ImageConfig, prefix: str) -> list[keras.Layer]:
+def _through(chain: list[keras.Layer], vector: keras.KerasTensor) -> keras.KerasTensor:
+    for layer in chain:
+        vector = layer(vector)
+    return vector
+
+
+def _between(config: ImageConfig, prefix: str = "") -> list[keras.Layer]:
     """Layers from features to the vector of the last layer."""
     plain: dict[str, Any] = {"dtype": "float32"}
     found: list[keras.Layer] = []

@@ -65,18 +65,19 @@ class Kind:
         """Returns targets as shares of each label, float32 `[batch, labels]`, as augmentation mixes them."""
         raise NotImplementedError
 
-    def head(
-        self, vector: Any, embedding: Any, *, prefix: str = ""
-    ) -> tuple[dict[str, Any], list[keras.Layer]]:
-        """Returns the symbolic outputs of the model, `logits` and `embedding`, and the layers it added.
+    def last_layer(self, name: str = "logits") -> keras.layers.Layer:
+        """Returns the last layer of a head, which scores each label."""
+        # float32 also under mixed precision: a softmax over half floats loses its small scores.
+        return keras.layers.Dense(len(self.known_names), dtype="float32", name=name)
+
+    def head(self, vector: Any, embedding: Any) -> tuple[dict[str, Any], list[keras.Layer]]:
+        """Returns the symbolic outputs of a model of one head, `logits` and `embedding`, and their layers.
 
         Args:
             vector: float32 `[batch, channels]`, what the backbone sees, after dropout.
             embedding: The same before dropout.
-            prefix: Of the names of layers.
         """
-        # float32 also under mixed precision: a softmax over half floats loses its small scores.
-        logits = keras.layers.Dense(len(self.known_names), dtype="float32", name=f"{prefix}logits")
+        logits = self.last_layer()
         return {"logits": logits(vector), "embedding": embedding}, [logits]
 
     def loss(self, batch: Batch, outputs: dict[str, Any]) -> tf.Tensor:

@@ -49,9 +49,7 @@ class Recognition(Kind):
         super().adapt(source)
         self._check_two(source)
 
-    def head(
-        self, vector: Any, embedding: Any, *, prefix: str = ""
-    ) -> tuple[dict[str, Any], list[keras.Layer]]:
+    def head(self, vector: Any, embedding: Any) -> tuple[dict[str, Any], list[keras.Layer]]:
         dense = keras.layers.Dense(
             self.config.recognition.width, use_bias=False, dtype="float32", name="width"
         )
