@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 
 from kerasft.serving import ServingError, protos
 from kerasft.serving.server import batching
-from kerasft.serving.server.batching import Batcher, BatchingOptions, Caller
+from kerasft.serving.server.batching import Batcher
+from kerasft.serving.server.batching_options import BatchingOptions
+from kerasft.serving.server.caller import Caller
 
 FETCH = ("y",)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
-import queue
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -14,122 +13,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kerasft.serving.errors import ServingError
+from kerasft.serving.server.batching_options import BatchingOptions
+from kerasft.serving.server.caller import Caller
 
 Array = np.ndarray[Any, Any]
 Run = Callable[[Mapping[str, Array], Sequence[str]], list[Array]]
 Observe = Callable[[Sequence[float], float], None]
 
 _KINDS_REMEMBERED = 64
-_LONGEST_WAIT = 3600.0  # gRPC may give deadlines that no clock can wait for.
 _SHORTEST_WAIT = 1e-3
 _RECEIVED = 1.25e-4  # Seconds that a server in Python takes to receive a request.
 _BATCHES_PER_TRY = 64
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class BatchingOptions:
-    """How requests are joined.
-
-    Attributes:
-        max_batch_size: The most rows that run together; 1 runs every request alone.
-        max_enqueued_batches: How many batches may wait; a request that finds the queue full is refused.
-        threads: How many batches of one kind may run at a time.
-        timeout: Seconds that the first request of a batch waits for others although the model is free.
-        gather: A batch waits for as many requests as were under way when the last ended (its own and those
-            that had queued), now and then for one more, at most this share of the time that the last took,
-            or what a server needs to receive as many requests (a millisecond for eight) if that is more; 0
-            never waits. Clients that wait for answers ask again at about the same time; without this the
-            first of them would run alone. A lone client never waits.
-        allowed_sizes: If given, batches are padded to the next of these sizes; the last is `max_batch_size`.
-        refuse_larger: Refuse a request of more rows than `max_batch_size`, as TensorFlow Serving does when
-            its batching is on; otherwise such a request runs alone.
-        pad: Join requests whose inputs differ in sizes beyond the first, too: each is padded at its ends to
-            the largest in the batch, with its own first element. For models that know lengths otherwise.
-    """
-
-    max_batch_size: int = 32
-    max_enqueued_batches: int = 100
-    threads: int = 1
-    timeout: float = 0.0
-    gather: float = 0.25
-    allowed_sizes: tuple[int, ...] = ()
-    refuse_larger: bool = False
-    pad: bool = False
-
-    @classmethod
-    def from_parameters(cls, parameters: Any) -> BatchingOptions:
-        """Takes the options from TensorFlow Serving's BatchingParameters, with its defaults.
-
-        Raises:
-            ServingError: If they contradict each other.
-        """
-
-        def value(name: str, default: int) -> int:
-            return int(getattr(parameters, name).value) if parameters.HasField(name) else default
-
-        options = cls(
-            max_batch_size=value("max_batch_size", 1000),
-            max_enqueued_batches=value("max_enqueued_batches", 10),
-            threads=value("num_batch_threads", os.cpu_count() or 1),
-            timeout=value("batch_timeout_micros", 0) / 1e6,
-            gather=0.0,
-            allowed_sizes=tuple(parameters.allowed_batch_sizes),
-            refuse_larger=True,
-            pad=parameters.pad_variable_length_inputs,
-        )
-        for name in ("max_batch_size", "max_enqueued_batches", "threads"):
-            if getattr(options, name) < 1:
-                raise ServingError(f"the batching parameters want at least 1 for {name}")
-        sizes = options.allowed_sizes
-        if sizes and (list(sizes) != sorted(set(sizes)) or sizes[-1] != options.max_batch_size):
-            raise ServingError(
-                "allowed_batch_sizes must increase and end with max_batch_size, "
-                f"{options.max_batch_size}, and are {list(sizes)}"
-            )
-        return options
-
-
-class Caller:
-    """Who waits for an answer, in a thread of its own.
-
-    Args:
-        deadline: When the answer is no longer wanted, on the clock of `time.monotonic`.
-    """
-
-    def __init__(self, *, deadline: float | None = None) -> None:
-        self.deadline = deadline
-        self._left = False
-        self._calls: queue.SimpleQueue[None] = queue.SimpleQueue()
-
-    def leave(self) -> None:
-        """Says, from any thread, that the answer is no longer wanted."""
-        self._left = True
-        self.wake()
-
-    def gone(self) -> ServingError | None:
-        """Returns why the answer is no longer wanted, or None if it is."""
-        if self._left:
-            return ServingError("the client did not wait for the answer", code="CANCELLED")
-        if self.deadline is not None and time.monotonic() >= self.deadline:
-            return ServingError("the deadline passed before the answer was there", code="DEADLINE_EXCEEDED")
-        return None
-
-    def wake(self) -> None:
-        """Ends a wait, this one or the next."""
-        self._calls.put(None)
-
-    def wait(self, until: float | None) -> None:
-        """Sleeps until `wake`, `leave`, the deadline or that time, or for less."""
-        now = time.monotonic()
-        end = now + _LONGEST_WAIT
-        if self.deadline is not None:
-            end = min(end, self.deadline)
-        if until is not None:
-            end = min(end, until)
-        try:
-            self._calls.get(timeout=max(0.0, end - now))
-        except queue.Empty:
-            return
 
 
 def _as_they_are(values: list[Array]) -> Any:

@@ -12,7 +12,7 @@ import grpc
 
 from kerasft.serving import protos
 from kerasft.serving.errors import ServingError
-from kerasft.serving.server.batching import Caller
+from kerasft.serving.server.caller import Caller
 from kerasft.serving.server.services import Services
 
 MESSAGE_LIMIT = 1024

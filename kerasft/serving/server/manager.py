@@ -16,7 +16,7 @@ from kerasft.export import layout
 from kerasft.serving import protos
 from kerasft.serving.errors import ServingError
 from kerasft.serving.server import config
-from kerasft.serving.server.batching import BatchingOptions
+from kerasft.serving.server.batching_options import BatchingOptions
 from kerasft.serving.server.metrics import Metrics
 from kerasft.serving.server.servable import Servable
 

@@ -16,7 +16,7 @@ from kerasft.export import layout
 from kerasft.serving import protos
 from kerasft.serving.errors import ServingError
 from kerasft.serving.server import metrics, rest_json
-from kerasft.serving.server.batching import Caller
+from kerasft.serving.server.caller import Caller
 from kerasft.serving.server.calls import invalid
 from kerasft.serving.server.services import Services
 

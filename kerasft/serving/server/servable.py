@@ -15,7 +15,9 @@ from kerasft.export import layout, warmup
 from kerasft.export.runtime import Model, RuntimeFailure
 from kerasft.serving.errors import ServingError
 from kerasft.serving.server import examples, predict
-from kerasft.serving.server.batching import Batcher, BatchingOptions, Caller
+from kerasft.serving.server.batching import Batcher
+from kerasft.serving.server.batching_options import BatchingOptions
+from kerasft.serving.server.caller import Caller
 from kerasft.serving.server.calls import Array, Call, Signature
 from kerasft.serving.server.dependence import constant_tensors
 from kerasft.serving.server.metrics import Metrics

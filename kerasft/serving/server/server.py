@@ -23,7 +23,7 @@ import grpc
 from kerasft.serving.errors import ServingError
 from kerasft.serving.server import config as configs
 from kerasft.serving.server import grpc_api, metrics
-from kerasft.serving.server.batching import BatchingOptions
+from kerasft.serving.server.batching_options import BatchingOptions
 from kerasft.serving.server.manager import ModelManager
 from kerasft.serving.server.pool import WarmPool
 from kerasft.serving.server.services import Services

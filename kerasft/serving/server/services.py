@@ -10,7 +10,7 @@ from typing import Any
 from kerasft.serving import protos
 from kerasft.serving.errors import ServingError
 from kerasft.serving.server import calls, examples, predict
-from kerasft.serving.server.batching import Caller
+from kerasft.serving.server.caller import Caller
 from kerasft.serving.server.manager import ModelManager
 
 _log = logging.getLogger("kerasft.serving")
