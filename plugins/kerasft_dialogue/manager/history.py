@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
 import sqlite3
-import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,10 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from kerasft_dialogue.manager.database import Database
 from kerasft_dialogue.manager.records import HistoryError, SessionRecord, Slot, Turn
-from kerasft_dialogue.manager.schema import migrate
 
-_PATIENCE = 30.0  # seconds to wait for another process that writes
 _TURN = "id, session, number, said, reply, finish, intent, intent_score, slots, rating"
 
 
@@ -45,20 +42,19 @@ class History:
     def __init__(self, path: str | Path | None = None) -> None:
         self.path = None if path is None else Path(path).absolute()
         self.name = "the history in memory" if path is None else str(path)
-        self._lock = threading.RLock()
-        self._closed = False
-        self._process = os.getpid()
-        self._connection = self._connect()
+        self._database = Database(self.path, name=self.name)
 
     # -------------------------------------------------------------------------------------------------- Users
 
     def users(self) -> list[str]:
         """Returns the ids of all users, sorted."""
-        return [row[0] for row in self._read("SELECT id FROM users ORDER BY id")]
+        return [row[0] for row in self._database.read("SELECT id FROM users ORDER BY id")]
 
     def profile(self, user: str) -> dict[str, Any]:
         """Returns what is known of a user, name to value; nothing of one that is not known."""
-        rows = self._read("SELECT name, value FROM profile WHERE user = ? ORDER BY name", _clean(user))
+        rows = self._database.read(
+            "SELECT name, value FROM profile WHERE user = ? ORDER BY name", _clean(user)
+        )
         return {name: json.loads(value) for name, value in rows}
 
     def update_profile(self, user: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,7 +75,7 @@ class History:
             encoded = {_clean(name): json.dumps(value, allow_nan=False) for name, value in values.items()}
         except (TypeError, ValueError) as error:
             raise HistoryError(f"the profile of {user!r} cannot hold a value: {error}") from error
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             self._add_user(connection, user)
             for name, value in encoded.items():
                 if value == "null":
@@ -99,8 +95,8 @@ class History:
         Raises:
             HistoryError: There is no such user.
         """
-        with self._snapshot():
-            found = self._read("SELECT created FROM users WHERE id = ?", _clean(user))
+        with self._database.snapshot():
+            found = self._database.read("SELECT created FROM users WHERE id = ?", _clean(user))
             if not found:
                 raise self._unknown_user(user)
             return {
@@ -126,7 +122,7 @@ class History:
             HistoryError: There is no such user.
         """
         user = _clean(user)
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             (turns,) = connection.execute(
                 "SELECT count(*) FROM turns JOIN sessions ON sessions.id = turns.session WHERE user = ?",
                 (user,),
@@ -134,7 +130,7 @@ class History:
             if not connection.execute("DELETE FROM users WHERE id = ?", (user,)).rowcount:
                 raise self._unknown_user(user)
         # The log still has the old pages; a reader in another process may hold them until it is done.
-        self._read("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._database.read("PRAGMA wal_checkpoint(TRUNCATE)")
         return int(turns)
 
     # ----------------------------------------------------------------------------------------------- Sessions
@@ -156,7 +152,7 @@ class History:
         name = uuid.uuid4().hex if session is None else _clean(session)
         if not name.strip():
             raise HistoryError("the id of a session is empty; leave it out for a new session")
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             if user is not None:
                 self._add_user(connection, user)
             connection.execute(
@@ -175,14 +171,16 @@ class History:
         Raises:
             HistoryError: There is no such session.
         """
-        rows = self._read("SELECT id, user, system, started FROM sessions WHERE id = ?", _clean(session))
+        rows = self._database.read(
+            "SELECT id, user, system, started FROM sessions WHERE id = ?", _clean(session)
+        )
         if not rows:
             raise HistoryError(f"{self.name} has no session {session!r}")
         return _session(rows[0])
 
     def sessions(self, *, user: str | None = None) -> list[SessionRecord]:
         """Returns the sessions of a user, or all, oldest first."""
-        rows = self._read(
+        rows = self._database.read(
             "SELECT id, user, system, started FROM sessions WHERE ?1 IS NULL OR user = ?1 "
             "ORDER BY started, id",
             None if user is None else _clean(user),
@@ -206,7 +204,7 @@ class History:
             HistoryError: There is no such session.
         """
         session = _clean(session)
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             if not connection.execute("SELECT 1 FROM sessions WHERE id = ?", (session,)).fetchone():
                 raise HistoryError(f"{self.name} has no session {session!r}; its user may have been deleted")
             (last,) = connection.execute(
@@ -234,7 +232,7 @@ class History:
         Raises:
             HistoryError: There is no such turn, or it has a reply.
         """
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             changed = connection.execute(
                 "UPDATE turns SET reply = ?, finish = ?, replied_at = ? WHERE id = ? AND reply IS NULL",
                 (_clean(reply), finish, time.time(), turn),
@@ -255,7 +253,7 @@ class History:
         """
         if isinstance(rating, bool) or not isinstance(rating, int) or not 1 <= rating <= 5:
             raise HistoryError(f"the rating {rating!r} is no whole number from 1 (bad) to 5 (good)")
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             changed = connection.execute(
                 "UPDATE turns SET rating = ? WHERE id = ? AND reply IS NOT NULL", (rating, turn)
             ).rowcount
@@ -269,7 +267,7 @@ class History:
         Raises:
             HistoryError: There is no such turn.
         """
-        rows = self._read(f"SELECT {_TURN} FROM turns WHERE id = ?", turn)
+        rows = self._database.read(f"SELECT {_TURN} FROM turns WHERE id = ?", turn)
         if not rows:
             raise HistoryError(f"{self.name} has no turn {turn}")
         return _turn(rows[0])
@@ -282,7 +280,7 @@ class History:
             last: Only so many of the newest.
             answered: Only those with a reply.
         """
-        rows = self._read(
+        rows = self._database.read(
             f"SELECT {_TURN} FROM turns WHERE session = ?1 AND (NOT ?2 OR reply IS NOT NULL) "
             "ORDER BY number DESC LIMIT ?3",
             _clean(session),
@@ -334,7 +332,7 @@ class History:
         beside = target.with_name(f".{target.name}.{os.getpid()}")
         count = 0
         try:
-            with beside.open("w", encoding="utf-8") as file, self._snapshot():
+            with beside.open("w", encoding="utf-8") as file, self._database.snapshot():
                 for count, conversation in enumerate(  # noqa: B007
                     self.conversations(user=user, min_rating=min_rating), 1
                 ):
@@ -349,9 +347,7 @@ class History:
 
     def close(self) -> None:
         """Closes the file; later calls raise."""
-        with self._lock:
-            self._closed = True
-            self._connection.close()
+        self._database.close()
 
     def __enter__(self) -> History:
         return self
@@ -360,88 +356,6 @@ class History:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-    # ----------------------------------------------------------------------------------------------- The file
-
-    def _connect(self) -> sqlite3.Connection:
-        try:
-            connection = sqlite3.connect(
-                ":memory:" if self.path is None else self.path,
-                timeout=_PATIENCE,
-                isolation_level=None,
-                check_same_thread=False,
-            )
-        except sqlite3.Error as error:
-            raise HistoryError(f"{self.name} cannot be opened as a history: {error}") from error
-        try:
-            self._prepare(connection)
-        except sqlite3.Error as error:
-            connection.close()
-            raise HistoryError(f"{self.name} cannot be used as a history: {error}") from error
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        # Before anything is written: the file of another program must stay as it is.
-        migrate(connection, name=self.name)
-        end = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                connection.execute("PRAGMA journal_mode = WAL")
-                break
-            except sqlite3.OperationalError:
-                # To change the mode SQLite does not wait for others that are just opening the file.
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.01)
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA secure_delete = ON")
-
-    @contextlib.contextmanager
-    def _using(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            if self._closed:
-                raise HistoryError(f"{self.name} was closed")
-            if self._process != os.getpid():
-                # SQLite forbids a connection from before a fork; what is in memory cannot be shared at all.
-                if self.path is None:
-                    raise HistoryError(
-                        "a history in memory belongs to the process that made it; give it a file"
-                    )
-                self._process, self._connection = os.getpid(), self._connect()
-            try:
-                yield self._connection
-            except sqlite3.Error as error:
-                raise HistoryError(f"{self.name} cannot be used: {error}") from error
-
-    def _read(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        with self._using() as connection:
-            return connection.execute(statement, values).fetchall()
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        # IMMEDIATE takes the lock at once: a transaction that reads first could find itself outdated.
-        with self._transaction("BEGIN IMMEDIATE") as connection:
-            yield connection
-
-    @contextlib.contextmanager
-    def _snapshot(self) -> Iterator[sqlite3.Connection]:
-        with self._transaction("BEGIN") as connection:
-            yield connection
-
-    @contextlib.contextmanager
-    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
-        with self._using() as connection:
-            connection.execute(begin)
-            try:
-                yield connection
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
 
     def _add_user(self, connection: sqlite3.Connection, user: str) -> None:
         connection.execute(

@@ -217,7 +217,7 @@ class TestConversations:
 
 class TestFile:
     def test_settings_that_keep_what_was_saved(self, history: History) -> None:
-        with history._using() as connection:
+        with history._database._using() as connection:
             values = [
                 connection.execute(f"PRAGMA {name}").fetchone()[0]
                 for name in ("journal_mode", "synchronous", "foreign_keys", "secure_delete")
@@ -249,7 +249,7 @@ class TestFile:
             later.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, added))
             with History(path) as newer:
                 assert newer.turn(turn).said == "Hello!"
-                assert newer._read("SELECT mood FROM turns") == [("good",)]
+                assert newer._database.read("SELECT mood FROM turns") == [("good",)]
         with pytest.raises(HistoryError, match="newer release"):
             History(path)
 
@@ -265,7 +265,7 @@ class TestFile:
                 History(path)
         with History(path) as again:
             assert again.turn(turn).reply == "Hi."
-            columns = [row[1] for row in again._read("PRAGMA table_info(turns)")]
+            columns = [row[1] for row in again._database.read("PRAGMA table_info(turns)")]
         assert "mood" not in columns
 
     def test_a_closed_history_says_so(self, history: History) -> None:
