@@ -6,10 +6,10 @@ Each task trains with random weights on made-up data, in float32 and mixed_bfloa
 `finetune`, and by a function with a gradient tape, a Keras optimizer and the task's metrics, given the same
 batches ready on the device. Figures are milliseconds of wall time a step (median over blocks), not CPU
 seconds as elsewhere, because a CPU has little to do here; nothing else should use the device. Both sides take
-turns, a block of `--steps` steps each (of the face task whole cycles of its regularisers); a block ends when
-a loss has been read; the loop reads each, to stop at NaN. Compiling, and the first step of a block, do not
-count. "Between steps" is what the loop spends from the end of a step to the beginning of the next: waiting
-for input, and callbacks.
+turns, a block of `--steps` steps each (of the face task whole cycles of its regularisers); a block begins
+and ends when the device has nothing left to do. Compiling, and the first step of a block, do not count.
+"Between steps" is what the loop spends from the end of a call to the beginning of the next: waiting for
+input, and callbacks.
 
 Each row of the table is measured in a process of its own. `--jobs N` lets N of them compile at once; then
 they measure one after another, while the others wait. `--small` tries it all with tiny networks, which a CPU
@@ -122,6 +122,7 @@ def prepare(made: Callable[[], Any], data: Any, jit: bool) -> Callable[[], float
 def contend(options: argparse.Namespace) -> None:
     """Measures one row, in a process of its own."""
     import keras
+    import tensorflow as tf
 
     import kerasft
 
@@ -137,7 +138,12 @@ def contend(options: argparse.Namespace) -> None:
         def on_train_begin(self, logs: Any = None) -> None:
             self.loop, self.between, self.hand = [], [], []
             # As a method it would let the loop read metrics after every step, which takes time.
-            self.on_train_batch_end = lambda batch, logs=None: self.ends.append(time.perf_counter())
+            self.on_train_batch_end = self.end_step
+
+        def end_step(self, batch: int, logs: Any = None) -> None:
+            if batch == 0:
+                tf.test.experimental.sync_devices()
+            self.ends.append(time.perf_counter())
 
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             self.ends, self.begins = [], []
@@ -151,8 +157,9 @@ def contend(options: argparse.Namespace) -> None:
                 report(ready=True)
                 turns.wait()
                 return
+            tf.test.experimental.sync_devices()
             count = len(self.ends) - 1
-            self.loop.append(1e3 * (self.ends[-1] - self.ends[0]) / count)
+            self.loop.append(1e3 * (time.perf_counter() - self.ends[0]) / count)
             gaps = [begin - end for end, begin in zip(self.ends[:-1], self.begins[1:], strict=True)]
             self.between.append(1e3 * sum(gaps) / count)
             self.hand.append(block())

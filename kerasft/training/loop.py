@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from kerasft.errors import Interrupted, TrainingError
 from kerasft.training.augmentation import Augmentation
@@ -36,6 +37,22 @@ if TYPE_CHECKING:
 _MUCH_WAITING = 0.05
 
 
+class _Unread(NamedTuple):
+    """Losses of a call that an accelerator may still be at work on.
+
+    Attributes:
+        losses: float32 `[steps, updates due]`, without the first axis of a single step.
+        kind: What the steps did.
+        sizes: Examples in each step.
+        step: Number of the first step, from 1.
+    """
+
+    losses: tf.Tensor
+    kind: StepKind
+    sizes: list[int]
+    step: int
+
+
 class Loop:
     """Trains a task.
 
@@ -47,7 +64,7 @@ class Loop:
             for batch in batches not yet done:
                 change it at random, if the task augments              # a pure function of seed and step
                 stepper.run(batch)                                         # see Stepper
-                stop on NaN; save and stop on a signal; save every so often
+                stop on NaN (of the step before: see `_call`); save and stop on a signal; save every so often
             validate; tell the callbacks; save; remember the best
 
     Args:
@@ -109,6 +126,7 @@ class Loop:
             multiple=self._multiple,
             stacked=config.steps_per_call > 1,
         )
+        self._unread: _Unread | None = None
         self._batch_logs = any(reads_batches(callback) for callback in callbacks)
         self.state = TrainingState(models=task.models, metrics=metrics, stepper=stepper, callbacks=callbacks)
         self._best = BestCheckpoint(task=task, config=config, run=run, state=self.state)
@@ -202,14 +220,30 @@ class Loop:
         self._callbacks.on_train_batch_begin(first)
         stacked = self._config.steps_per_call > 1
         losses = self._stepper.run(batch, kind, spec=self._feed.spec, stacked=stacked)
-        for row, indices in zip(losses, group, strict=True):
-            self._guard(row, kind)
-            names = [self._stepper.updates[i].name for i in kind.due]
-            self.state.add_losses(dict(zip(names, row.tolist(), strict=True)), examples=len(indices))
-        bar.update(self.state.examples, lambda: {**self._losses(), **read_metrics(self._metrics)})
-        logs = {**self._losses(), **read_metrics(self._metrics)} if self._batch_logs else self._losses()
-        self._callbacks.on_train_batch_end(first + len(group) - 1, logs)
+        # Not before the next call has begun, lest a GPU waits for Python.
+        self._read_losses()
+        sizes = [len(indices) for indices in group]
+        self._unread = _Unread(losses, kind, sizes, step=self.state.step + 1)
+        for size in sizes:
+            self.state.count(examples=size)
+        bar.update(self.state.examples, self._logs)
+        self._callbacks.on_train_batch_end(first + len(group) - 1, self._logs() if self._batch_logs else {})
         self._movement.after_call(kind, step=self.state.step)
+
+    def _read_losses(self) -> None:
+        if self._unread is None:
+            return
+        unread, self._unread = self._unread, None
+        names = [self._stepper.updates[i].name for i in unread.kind.due]
+        rows = unread.losses.numpy().reshape(len(unread.sizes), -1)
+        for i, (row, size) in enumerate(zip(rows, unread.sizes, strict=True)):
+            losses = dict(zip(names, row.tolist(), strict=True))
+            self._guard(losses, step=unread.step + i)
+            self.state.add_losses(losses, examples=size)
+
+    def _logs(self) -> dict[str, float]:
+        self._read_losses()
+        return {**self._losses(), **read_metrics(self._metrics)}
 
     def _losses(self) -> dict[str, float]:
         means = self.state.mean_losses()
@@ -217,11 +251,10 @@ class Loop:
             return {"loss": next(iter(means.values()))}
         return {f"{name}_loss": value for name, value in means.items()}
 
-    def _guard(self, losses: np.ndarray, kind: StepKind) -> None:
-        for loss, position in zip(losses, kind.due, strict=True):
+    def _guard(self, losses: Mapping[str, float], *, step: int) -> None:
+        for name, loss in losses.items():
             if not np.isfinite(loss):
-                name, where = self._stepper.updates[position].name, self._where(self.state.step + 1)
-                self._fail(f"The loss of update {name!r} became {loss} at {where}")
+                self._fail(f"The loss of update {name!r} became {loss} at {self._where(step)}")
 
     def _where(self, step: int) -> str:
         """Returns "step 7 (epoch 2)", both counted from 1."""
@@ -252,7 +285,7 @@ class Loop:
             self._reporter.say(self._task.freezing.report(frozen, self._task.layerwise))
 
     def _end_epoch(self, epoch: int, title: str, guard: SignalGuard) -> None:
-        logs = {**self._losses(), **read_metrics(self._metrics)}
+        logs = self._logs()
         # Validation moves metrics and random state, so an interrupted one is saved as not begun.
         interruptible = self._run is not None and self._validation is not None
         before = self.state.snapshot(self.history) if interruptible else None
@@ -298,6 +331,7 @@ class Loop:
         return {f"val_{name}": value for name, value in results.items()}
 
     def _save(self, snapshot: Snapshot | None = None) -> None:
+        self._read_losses()
         if self._run is not None:
             self._check_finite()
             self.state.save(self._run.checkpoints, snapshot or self.state.snapshot(self.history))

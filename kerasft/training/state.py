@@ -93,11 +93,14 @@ class TrainingState:
         return self._stepper.optimizers
 
     def add_losses(self, losses: Mapping[str, float], *, examples: int) -> None:
-        """Counts one step."""
+        """Adds the losses of one step to the means."""
         for name, value in losses.items():
             total = self._losses.setdefault(name, [0.0, 0.0])
             total[0] += value * examples
             total[1] += examples
+
+    def count(self, *, examples: int) -> None:
+        """Counts one step."""
         self.batch += 1
         self.step += 1
         self._since_save += 1

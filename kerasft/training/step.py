@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from kerasft import _compat
@@ -143,7 +142,7 @@ class Stepper:
         due = tuple(i for i, update in enumerate(self.updates) if update.is_due(step=step))
         return StepKind(due, last or (batch + 1) % self._accumulate == 0)
 
-    def run(self, batch: Batch, kind: StepKind, *, spec: Batch, stacked: bool) -> np.ndarray:
+    def run(self, batch: Batch, kind: StepKind, *, spec: Batch, stacked: bool) -> tf.Tensor:
         """Runs one step, or several on stacked batches.
 
         Args:
@@ -153,7 +152,8 @@ class Stepper:
             stacked: Whether there is a leading axis of steps.
 
         Returns:
-            Losses, float32 `[steps, updates due]`.
+            Losses, float32 `[updates due]`, or `[steps, updates due]` if `stacked`; an accelerator may
+            still be at work on them.
         """
         key = (self._frozen, self.variant, kind, stacked)
         if key not in self._functions:
@@ -162,8 +162,7 @@ class Stepper:
             body = self._many(kind) if stacked else self._one(kind)
             function = tf.function(body, jit_compile=self._jit_compile, autograph=False)
             self._functions[key] = function.get_concrete_function(spec)
-        losses = self._functions[key](tf.nest.map_structure(_to_tensor, batch)).numpy()
-        return losses.reshape(-1, len(kind.due))
+        return self._functions[key](tf.nest.map_structure(_to_tensor, batch))
 
     def _one(self, kind: StepKind) -> Callable[[Batch], tf.Tensor]:
         trainable = [self._freezing.trainable(self._frozen, models=update.models) for update in self.updates]
