@@ -128,7 +128,7 @@ def _plan(
         (plan["init_from"],) = plan["init_from"]
     if isinstance(plan.get("init_from"), str):
         before = _config_of_start(plan)
-    _demand(plan, task="text", run="--run runs/first")
+    _demand(plan, task="kerasft finetune text", run="--run runs/first")
     config = merge(updated(before, plan.pop("config", None) or {}), settings)
     with quiet_import():
         from kerasft.task import Task
@@ -150,15 +150,17 @@ def _demand(plan: dict[str, Any], **examples: str) -> None:
     for key, example in examples.items():
         if not plan.get(key):
             raise ConfigError(
-                f"finetune needs a {key}: give it as a flag or in the recipe, for example {example}"
+                f"finetune needs a {key}, on the command line or in the recipe, for example {example}"
             )
 
 
 def _config_of_start(plan: dict[str, Any]) -> dict[str, Any]:
     """Returns the config of what training starts from, none if that is of another task; adds the task."""
     from kerasft import registry
-    from kerasft.loading import import_file
-    from kerasft.training.run import Run
+
+    with quiet_import():
+        from kerasft.loading import import_file
+        from kerasft.training.run import Run
 
     start = Path(plan["init_from"])
     if start.is_file():

@@ -73,7 +73,7 @@ def match_columns(
     hint = _nearest(example, found) or (found[0] if found else "...")
     raise DataError(
         f"{where} has no column for {wanted}; the columns are {_listed(found)}: "
-        f'name it with columns={{"{example}": "{hint}"}}{header}'
+        f'name it with columns={{"{example}": "{hint}"}} (--column {example}={hint}){header}'
     )
 
 
@@ -93,7 +93,7 @@ def _check_shared(where: str, mapping: Mapping[str, str]) -> None:
         if others:
             raise DataError(
                 f"{where}: the fields {name!r} and {others[0]!r} would both be read from the column "
-                f"{column!r}; name each with columns={{...}}"
+                f"{column!r}; name each with columns={{...}} (--column)"
             )
 
 

@@ -119,6 +119,15 @@ def test_quiet_import_lets_all_through_when_asked(capfd, monkeypatch) -> None:
     assert "oneDNN" in capfd.readouterr().err
 
 
+def test_a_start_that_is_none_is_one_sentence_without_chatter(tmp_path) -> None:
+    command = ["finetune", "text", "--data", "x.tsv", "--run", tmp_path, "--init-from", tmp_path / "none"]
+    done = subprocess.run(
+        [sys.executable, "-m", "kerasft", *map(str, command)], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: {tmp_path / 'none'} is not a run: there is no run.json in it.\n"
+
+
 def test_rows_repeat_what_stands_once_and_cut_what_is_flat() -> None:
     answers = {"label": np.array([b"a", b"b"]), "labels": np.array([b"a", b"b"])}
     assert plain(list(split_rows(answers, {"label"}))) == [

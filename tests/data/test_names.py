@@ -56,7 +56,7 @@ def test_a_guess_that_is_not_clear_is_an_error_that_lists_the_columns(write):
         opened(write, "first,second,label", "a b,c d,1", "e f,g h,0")
     assert str(error.value) == (
         "d.csv has no column for 'text'; the columns are 'first', 'second', 'label': "
-        'name it with columns={"text": "first"}; is the first line a header?'
+        'name it with columns={"text": "first"} (--column text=first); is the first line a header?'
     )
     with pytest.raises(DataError, match="has no column for 'label'; the columns are 'id', 'text'"):
         opened(write, "id,text", *(f"{at},text number {at}" for at in range(20)))
