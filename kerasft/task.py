@@ -746,7 +746,9 @@ class Task:
         """
         data = self.default_data(split)
         if data is None:
-            raise DataError(f"The task {self.name!r} has no {split} data of its own: give a path or arrays (--data).")
+            raise DataError(
+                f"The task {self.name!r} has no {split} data of its own: give a path or arrays (--data)."
+            )
         return data
 
     def save_adapters(self, path: str | Path) -> None:

@@ -69,11 +69,12 @@ def match_columns(
             if guess:
                 missing.append(absent)
     wanted = " or ".join(" and ".join(repr(field.name) for field in absent) for absent in missing)
-    example = missing[0][0].name
-    hint = _nearest(example, found) or (found[0] if found else "...")
+    first = missing[0][0]
+    hint = _nearest(first.name, found) or (found[0] if found else "...")
+    naming = f'name it with columns={{"{first.name}": "{hint}"}} (--column {first.name}={hint})'
     raise DataError(
         f"{where} has no column for {wanted}; the columns are {_listed(found)}: "
-        f'name it with columns={{"{example}": "{hint}"}} (--column {example}={hint}){header}'
+        f"{first.remedy or naming}{header}"
     )
 
 

@@ -58,6 +58,7 @@ class Field:
         default: Replaces a missing value of a row; `None` makes a missing value a bad row.
         separators: For `labels` in one string: the first of these that occurs cuts it.
         over: For `tags` the tokens field, for `spans` the text field; by default the only one of that kind.
+        remedy: What to do where the data has no such column, for the error; by default, name one.
 
     Raises:
         ConfigError: The kind is unknown, or an argument does not fit the kind.
@@ -77,6 +78,7 @@ class Field:
     default: Any = None
     separators: tuple[str, ...] = ("|", ",")
     over: str | None = None
+    remedy: str = ""
 
     def __post_init__(self) -> None:
         for key in ("aliases", "classes", "separators"):

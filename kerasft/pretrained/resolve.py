@@ -87,8 +87,10 @@ def resolve(
 
 def _hint(name: str, names: Sequence[str], presets: dict[str, str]) -> str:
     hint = suggestion(name, [*names, *presets], noun="names")
-    if hint.startswith("did you mean") or not presets:
+    if hint.startswith("did you mean"):
         return hint
+    if not presets:
+        return f"{hint}, and names of KerasHub presets where it is installed (pip install 'kerasft[text]')"
     shown = ", ".join(names)  # KerasHub has hundreds: no list of them in an error
     return f"valid names: {shown}, or one of {len(presets)} KerasHub presets such as bert_tiny_en_uncased"
 

@@ -25,7 +25,8 @@ _KNOWN = {
     "model": "assistant",
     "agent": "assistant",
 }
-_FORM = 'write turns as [{"role": "user", "text": "..."}, ...]'
+FORM = 'write turns as [{"role": "user", "text": "..."}, ...]'
+"""How a conversation is written, for errors."""
 
 Turns = tuple[list[str], list[str]]
 
@@ -140,11 +141,11 @@ def read_turns(value: Any, roles: Mapping[str, str]) -> Turns:
         try:
             value = json.loads(value)
         except ValueError as error:
-            raise BadTurns(f"is no JSON ({error})", _FORM) from None
+            raise BadTurns(f"is no JSON ({error})", FORM) from None
     if isinstance(value, np.ndarray):
         value = value.tolist()
     if not isinstance(value, (list, tuple)):
-        raise BadTurns(f"holds a {type(value).__name__}, not a list of turns", _FORM)
+        raise BadTurns(f"holds a {type(value).__name__}, not a list of turns", FORM)
     found: Turns = ([], [])
     for number, turn in enumerate(value, 1):
         role, text = _read_turn(turn, roles, f"turn {number}")
@@ -158,10 +159,10 @@ def read_turns(value: Any, roles: Mapping[str, str]) -> Turns:
 
 def _read_turn(turn: Any, roles: Mapping[str, str], where: str) -> tuple[str, str]:
     if not isinstance(turn, Mapping):
-        raise BadTurns(f"holds {turn!r:.60} as {where}, which is no turn", _FORM)
+        raise BadTurns(f"holds {turn!r:.60} as {where}, which is no turn", FORM)
     who = next((turn[key] for key in _WHO if key in turn), None)
     if not isinstance(who, str):
-        raise BadTurns(f"has no role in {where}", _FORM)
+        raise BadTurns(f"has no role in {where}", FORM)
     role = roles.get(who, roles.get(who.strip().lower()))
     if role is None:
         raise BadTurns(
@@ -172,7 +173,7 @@ def _read_turn(turn: Any, roles: Mapping[str, str], where: str) -> tuple[str, st
         return role, ""
     text = next((turn[key] for key in _WHAT if key in turn), None)
     if not isinstance(text, str):
-        raise BadTurns(f"has no text in {where}", _FORM)
+        raise BadTurns(f"has no text in {where}", FORM)
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -24,7 +24,7 @@ from kerasft.training.update import Batch
 from kerasft_dialogue import evaluation
 from kerasft_dialogue.chat_codec import ChatCodec
 from kerasft_dialogue.config import DialogueConfig
-from kerasft_dialogue.conversations import check_replies, open_conversations
+from kerasft_dialogue.conversations import FORM, check_replies, open_conversations
 from kerasft_dialogue.encoding import NOTHING, encode_conversations
 from kerasft_dialogue.origin import Origin
 from kerasft_dialogue.packing import Turns, joined, pack, split_turns
@@ -61,7 +61,8 @@ _DRAWING = {
     "top_p": tf.TensorSpec([None], tf.float32),
     "limit": tf.TensorSpec([None], tf.int32),
 }
-_ROWS = (Field(name="roles", kind="tokens"), Field(name="texts", kind="strings"))
+_REMEDY = f'{FORM}, a conversation a row, in the column "turns", or name yours: --set turns=NAME'
+_ROWS = (Field(name="roles", kind="tokens", remedy=_REMEDY), Field(name="texts", kind="strings"))
 _EXAMPLE = (
     ("Good day!", "Hello, how can I help?"),
     ("What does the soup cost?", "The soup costs six euros."),

@@ -62,6 +62,16 @@ def test_a_guess_that_is_not_clear_is_an_error_that_lists_the_columns(write):
         opened(write, "id,text", *(f"{at},text number {at}" for at in range(20)))
 
 
+def test_a_field_may_say_what_to_do_where_it_is_missing(write):
+    turns = Field(name="turns", kind="strings", remedy="write a conversation a row")
+    with pytest.raises(DataError) as error:
+        opened(write, "text,label", "a b,1", fields=(TEXT, turns))
+    assert str(error.value) == (
+        "d.csv has no column for 'turns'; the columns are 'text', 'label': "
+        "write a conversation a row; is the first line a header?"
+    )
+
+
 def test_a_text_of_numbers_is_not_guessed(write):
     with pytest.raises(DataError, match="no column for 'text'"):
         opened(write, "id,label", "1,x", "2,y")

@@ -97,7 +97,7 @@ def test_bad_lines_of_a_file_name_their_number(tmp_path: Path) -> None:
 
 
 def test_data_without_conversations_is_refused() -> None:
-    with pytest.raises(DataError, match="roles"):
+    with pytest.raises(DataError, match=r"no column for .roles.*write turns as .* --set turns=NAME"):
         opened({"sentence": ["Hi"]})
 
 

@@ -95,3 +95,13 @@ def test_our_converter_is_the_exact_one(tmp_path: Path) -> None:
         hub.load_weights(theirs, folder)
     difference = np.abs(outputs_of(exact) - outputs_of(theirs)).max()
     assert 1e-4 < difference < 1e-1
+
+
+def test_both_say_what_to_install_where_keras_hub_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write(tmp_path / "hf")
+    monkeypatch.setitem(sys.modules, "keras_hub", None)
+    for converter in (bert, hub):
+        with pytest.raises(PretrainedError, match=r"need keras-hub.*pip install 'kerasft\[text\]'"):
+            converter.architecture(folder)

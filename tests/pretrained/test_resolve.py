@@ -107,6 +107,12 @@ def test_a_hub_whose_package_is_missing(uri: str, package: str, monkeypatch: pyt
         resolve(uri)
 
 
+def test_presets_where_keras_hub_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(PretrainedError, match=r"presets where it is installed \(pip install 'kerasft"):
+        resolve("bert_tiny_en_uncased")
+
+
 @pytest.mark.parametrize(
     ("uri", "form"),
     [

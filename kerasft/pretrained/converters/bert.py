@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerasft.errors import PretrainedError
+from kerasft.pretrained._hub_package import keras_hub_package
 from kerasft.pretrained.converters.places import some
 from kerasft.pretrained.converters.report import LoadReport
 from kerasft.pretrained.safetensors import open_tensors
@@ -69,6 +70,7 @@ def architecture(folder: Path) -> dict[str, Any]:
     Raises:
         PretrainedError: The folder holds another model, or a variant that is not covered.
     """
+    keras_hub_package()
     from kerasft.pretrained.converters.bert_backbone import ACTIVATIONS
 
     path = folder / "config.json"
@@ -120,6 +122,7 @@ def build(
         ``[batch, length]``) and outputs ``sequence_output`` (``[batch, length, hidden_dim]``) and
         ``pooled_output``.
     """
+    keras_hub_package()
     from kerasft.pretrained.converters.bert_backbone import Bert
 
     settings = {key: value for key, value in architecture.items() if key != "kind"}

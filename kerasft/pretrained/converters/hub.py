@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kerasft.errors import PretrainedError
+from kerasft.pretrained._hub_package import keras_hub_package
 from kerasft.pretrained.converters.report import LoadReport
 
 KIND = "keras_hub"
@@ -64,8 +65,8 @@ def build(
         A KerasHub backbone; its inputs and outputs are those of its class.
     """
     import keras
-    import keras_hub  # noqa: F401  (registers the classes)
 
+    keras_hub_package()  # registers the classes
     serialized = copy.deepcopy(architecture["backbone"])
     config = serialized["config"]
     config["name"] = name
@@ -111,8 +112,7 @@ def load_weights(backbone: Any, folder: Path) -> LoadReport:
 
 def tokenizer(folder: Path, **settings: Any) -> Any:
     """Returns the KerasHub tokenizer of a folder; `settings` go to its constructor."""
-    import keras_hub
-
+    keras_hub = keras_hub_package()
     return _call(folder, lambda: keras_hub.tokenizers.Tokenizer.from_preset(str(folder), **settings))
 
 
@@ -128,8 +128,7 @@ def pixels(folder: Path) -> tuple[Any, Any]:
     Raises:
         PretrainedError: The folder does not say.
     """
-    import keras_hub
-
+    keras_hub = keras_hub_package()
     if not (folder / "image_converter.json").is_file():
         raise PretrainedError(
             f"{folder} has no image_converter.json, which says how pixels are scaled; save the whole "
@@ -155,8 +154,7 @@ def strip_accents(folder: Path) -> bool:
 
 
 def _word_piece(folder: Path) -> Any:
-    import keras_hub
-
+    keras_hub = keras_hub_package()
     found = tokenizer(folder)
     if not isinstance(found, keras_hub.tokenizers.WordPieceTokenizer):
         raise PretrainedError(
@@ -176,8 +174,7 @@ def read_backbone(folder: Path, *, load_weights: bool) -> Any:
     Raises:
         PretrainedError: KerasHub cannot read the folder.
     """
-    import keras_hub
-
+    keras_hub = keras_hub_package()
     return _call(
         folder, lambda: keras_hub.models.Backbone.from_preset(str(folder), load_weights=load_weights)
     )
