@@ -104,32 +104,15 @@ def serve(
     ] = LogLevel.info,
 ) -> None:
     """Serve exported models as TensorFlow Serving does, over gRPC and REST; stop with Ctrl-C."""
-    from kerasft.serving import protos
-    from kerasft.serving.server import BatchingOptions, Tls, configs, logs, metrics, serve
+    from kerasft.serving.server import logs, serve
 
     logs.configure(style=log_style.value, level=log_level.value)
-    options: dict[str, Any] = {}
-    if [target is not None, bool(model), config is not None].count(True) != 1:
-        raise KerasftError("say what to serve: a folder, --model NAME=FOLDER, or --config FILE")
-    if config is not None:
-        options["config"] = configs.read(config, protos.ModelServerConfig)
-    elif model:
-        options["config"] = configs.from_folders(_pairs(model))
-    if no_batching:
-        options["batching"] = BatchingOptions(max_batch_size=1, max_enqueued_batches=max_concurrent)
-    elif batching is not None:
-        options["batching"] = BatchingOptions.from_parameters(
-            configs.read(batching, protos.BatchingParameters)
-        )
-    if monitoring is not None:
-        prometheus = configs.read(monitoring, protos.MonitoringConfig).prometheus_config
-        options["metrics_path"] = (prometheus.path or metrics.PATH) if prometheus.enable else None
-    if ssl is not None:
-        options["tls"] = Tls.from_config(configs.read(ssl, protos.SSLConfig))
-    elif tls_key is not None and tls_cert is not None:
-        options["tls"] = Tls.from_files(key=tls_key, certificate=tls_cert, client_ca=tls_client_ca)
-    elif (tls_key, tls_cert, tls_client_ca) != (None, None, None):
-        raise KerasftError("TLS needs both --tls-key and --tls-cert")
+    options = {
+        **_models(target, model, config),
+        **_batching(batching, alone=no_batching, most=max_concurrent),
+        **_metrics(monitoring),
+        **_tls(ssl, key=tls_key, certificate=tls_cert, client_ca=tls_client_ca),
+    }
     serve(
         target,
         host=host,
@@ -146,6 +129,56 @@ def serve(
         while_loading=quiet_import(),
         **options,
     )
+
+
+# What follows gives keywords of `kerasft.serving.server.serve`, none where its defaults are right.
+
+
+def _models(target: Path | None, models: list[str] | None, config: Path | None) -> dict[str, Any]:
+    from kerasft.serving import protos
+    from kerasft.serving.server import configs
+
+    if [target is not None, bool(models), config is not None].count(True) != 1:
+        raise KerasftError("say what to serve: a folder, --model NAME=FOLDER, or --config FILE")
+    if config is not None:
+        return {"config": configs.read(config, protos.ModelServerConfig)}
+    return {"config": configs.from_folders(_pairs(models))} if models else {}
+
+
+def _batching(file: Path | None, *, alone: bool, most: int) -> dict[str, Any]:
+    from kerasft.serving import protos
+    from kerasft.serving.server import BatchingOptions, configs
+
+    if alone:
+        return {"batching": BatchingOptions(max_batch_size=1, max_enqueued_batches=most)}
+    if file is None:
+        return {}
+    return {"batching": BatchingOptions.from_parameters(configs.read(file, protos.BatchingParameters))}
+
+
+def _metrics(file: Path | None) -> dict[str, Any]:
+    from kerasft.serving import protos
+    from kerasft.serving.server import configs, metrics
+
+    if file is None:
+        return {}
+    prometheus = configs.read(file, protos.MonitoringConfig).prometheus_config
+    return {"metrics_path": (prometheus.path or metrics.PATH) if prometheus.enable else None}
+
+
+def _tls(
+    file: Path | None, *, key: Path | None, certificate: Path | None, client_ca: Path | None
+) -> dict[str, Any]:
+    from kerasft.serving import protos
+    from kerasft.serving.server import Tls, configs
+
+    if file is not None:
+        return {"tls": Tls.from_config(configs.read(file, protos.SSLConfig))}
+    if key is not None and certificate is not None:
+        return {"tls": Tls.from_files(key=key, certificate=certificate, client_ca=client_ca)}
+    if (key, certificate, client_ca) != (None, None, None):
+        raise KerasftError("TLS needs both --tls-key and --tls-cert")
+    return {}
 
 
 def _pairs(models: list[str]) -> dict[str, str]:
