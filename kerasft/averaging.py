@@ -17,6 +17,7 @@ from kerasft.training.run import Run
 from kerasft.training.transfer import average_weights
 
 if TYPE_CHECKING:
+    from kerasft.contract import Contract
     from kerasft.task import Task
 
 
@@ -79,7 +80,7 @@ def average(
     return task
 
 
-def average_tasks(sources: Sequence[Task], target: Task) -> None:
+def average_tasks(sources: Sequence[Task], target: Contract) -> None:
     """Fills a built task with the mean of the weights of others, adapters merged; see `average`."""
     _check_alike(sources)
     average_weights(
