@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ TABLE, WIDTH = 1_000_000, 64
 
 
 def choices() -> tuple[np.ndarray, np.ndarray]:
+    """Users and items `[choices]`; all occur, the most popular item some 40 times as often as the last."""
     random = np.random.default_rng(0)
-    fame = np.sort(random.zipf(1.3, ITEMS))[::-1] + 50.0
+    fame = 1.0 / (np.arange(ITEMS) + 100.0)
     return random.integers(0, USERS, CHOICES), random.choice(ITEMS, CHOICES, p=fame / fame.sum())
 
 
@@ -105,7 +107,8 @@ def run_fit(turns: Turns) -> None:
     model.fit(flat, labels, batch_size=BATCH * (1 + NEGATIVES), epochs=1000, verbose=0, callbacks=[Count()])
 
 
-def run_torch(turns: Turns) -> None:
+def run_torch(turns: Turns, *, every: bool = False) -> None:
+    """A step in torch; `every`: the first layer of all items comes before the look-up, as in kerasft."""
     import torch
     from torch import nn
 
@@ -127,10 +130,18 @@ def run_torch(turns: Turns) -> None:
             self.head = nn.Linear(FACTORS + LAYERS[-1], 1)
 
         def forward(self, user: Any, item: Any) -> Any:
-            p, q = self.users(user), self.items(item)
-            first = torch.relu(self.of_user(p[:, FACTORS:])[:, None] + self.of_item(q[..., FACTORS:]))
-            product = p[:, None, :FACTORS] * q[..., :FACTORS]
-            return self.head(torch.cat([product, self.hidden(first)], -1))[..., 0]
+            p = self.users(user)
+            factors, of_item = self.parts(item)
+            first = torch.relu(self.of_user(p[:, FACTORS:])[:, None] + of_item)
+            return self.head(torch.cat([p[:, None, :FACTORS] * factors, self.hidden(first)], -1))[..., 0]
+
+        def parts(self, item: Any) -> Any:
+            if not every:
+                q = self.items(item)
+                return q[..., :FACTORS], self.of_item(q[..., FACTORS:])
+            factors, rest = self.items.weight.split([FACTORS, LAYERS[0] // 2], 1)
+            table = torch.cat([factors, self.of_item(rest)], 1)
+            return nn.functional.embedding(item, table).split([FACTORS, LAYERS[1]], -1)
 
     model = NeuMF()
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE, fused=True)
@@ -186,9 +197,21 @@ def run_keras_adam(turns: Turns) -> None:
     run_table(turns, keras.optimizers.Adam(RATE), embedding=True)
 
 
-OURS, TORCH, FIT = "kerasft", "torch, fused Adam, same layout", "model.fit, arrays"
+def run_torch_every(turns: Turns) -> None:
+    run_torch(turns, every=True)
+
+
+OURS, FIT = "kerasft", "model.fit, arrays"
+TORCH, EVERY = "torch, fused Adam, same layout", "the same torch, first layer of all items before the look-up"
 SPARSE, DENSE = "kerasft: Table and SparseAdam", "keras: Embedding and Adam"
-CONTENDERS = {OURS: run_kerasft, FIT: run_fit, TORCH: run_torch, SPARSE: run_sparse, DENSE: run_keras_adam}
+CONTENDERS: dict[str, Callable[[Turns], None]] = {
+    OURS: run_kerasft,
+    FIT: run_fit,
+    TORCH: run_torch,
+    EVERY: run_torch_every,
+    SPARSE: run_sparse,
+    DENSE: run_keras_adam,
+}
 TURNS = {SPARSE: 50, DENSE: 5}
 
 
@@ -197,7 +220,7 @@ def compare(names: list[str], torch_python: str | None, rounds: int) -> dict[str
         Worker(
             name,
             [
-                torch_python if name == TORCH and torch_python else sys.executable,
+                torch_python if name in (TORCH, EVERY) and torch_python else sys.executable,
                 __file__,
                 "--contender",
                 name,
@@ -205,7 +228,7 @@ def compare(names: list[str], torch_python: str | None, rounds: int) -> dict[str
             {"CUDA_VISIBLE_DEVICES": "-1"},
         )
         for name in names
-        if name != TORCH or torch_python
+        if name not in (TORCH, EVERY) or torch_python
     ]
     return race(workers, rounds, lambda line: print(line, file=sys.stderr))
 
@@ -221,7 +244,7 @@ def main() -> None:
         CONTENDERS[options.contender](Turns(TURNS.get(options.contender, STEPS)))
         return
     lines = ["| NeuMF | examples per CPU-s (median; min to max) | kerasft against it |", "|---|---|---|"]
-    lines += rows(compare([OURS, FIT, TORCH], options.torch_python, options.rounds), OURS)
+    lines += rows(compare([OURS, FIT, TORCH, EVERY], options.torch_python, options.rounds), OURS)
     lines += ["", f"| table of {TABLE:,} x {WIDTH}, batch {BATCH} | CPU-ms a step (median) |", "|---|---|"]
     for name, speeds in compare([SPARSE, DENSE], None, options.rounds).items():
         lines.append(f"| {name} | {1e3 / float(np.median(speeds)):.1f} |")

@@ -43,7 +43,7 @@ class Stepper:
         move the average weights                         # EMA
 
     There is one compiled function per frozen set, set of due updates and accumulation phase, because a trace
-    remembers what was trainable when it was made.
+    remembers what was trainable when it was made; under XLA with several steps a call also per batch size.
 
     Args:
         updates: In the order in which they act.
@@ -155,10 +155,14 @@ class Stepper:
             Losses, float32 `[updates due]`, or `[steps, updates due]` if `stacked`; an accelerator may
             still be at work on them.
         """
-        key = (self._frozen, self.variant, kind, stacked)
+        # XLA compiles for each size anyway, and a graph that knows the size may choose by it.
+        size = tf.nest.flatten(batch)[0].shape[1] if stacked and self._jit_compile else None
+        key = (self._frozen, self.variant, kind, stacked, size)
         if key not in self._functions:
             if stacked:
-                spec = tf.nest.map_structure(lambda s: s and tf.TensorSpec([None, *s.shape], s.dtype), spec)
+                spec = tf.nest.map_structure(
+                    lambda s: s and tf.TensorSpec([None, size, *s.shape[1:]], s.dtype), spec
+                )
             body = self._many(kind) if stacked else self._one(kind)
             function = tf.function(body, jit_compile=self._jit_compile, autograph=False)
             self._functions[key] = function.get_concrete_function(spec)

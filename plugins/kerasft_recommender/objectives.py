@@ -112,7 +112,7 @@ class Sampled(Objective):
         user, chosen = features["user"], features["items"][:, :1]
         items = tf.concat([chosen, self.draw(user, training=training)], 1)
         users = scorer.users_for(features, training=training)
-        return scorer.pairs(users, scorer.items_for(items, training=training))
+        return scorer.of_rows(users, items, training=training)
 
     def draw(self, user: tf.Tensor, *, training: bool) -> tf.Tensor:
         """Returns items that users did not choose, int32 `[users, n]`; the same in every evaluation."""

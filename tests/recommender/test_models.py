@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from kerasft_recommender import answering
 from kerasft_recommender.baselines import ease
 from kerasft_recommender.catalogue import Catalogue
 from kerasft_recommender.histories import Histories
+from kerasft_recommender.layers import Table
 from kerasft_recommender.objectives import make_objective
 from kerasft_recommender.ranker import Ranker
-from kerasft_recommender.scorers import GMF, MLP, NeuMF, SASRec
+from kerasft_recommender.scorers import GMF, MLP, NeuMF, SASRec, Scorer
 
 USERS, ITEMS = 5, 7
 
@@ -60,6 +66,42 @@ def test_scores_are_those_of_the_formula(name):
     every = scorer.every(scorer.user(tf.constant(users)), stop=4).numpy()
     expected = [[by_hand(name, scorer, u, i) for i in range(4)] for u in users]
     np.testing.assert_allclose(every, expected, rtol=1e-5)
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    name=st.sampled_from(["mlp", "neumf"]),
+    rows=arrays(np.int32, (USERS, ITEMS), elements=st.integers(0, ITEMS - 1)),
+)
+def test_what_is_computed_for_all_items_is_what_is_computed_for_each(name, rows):
+    # More rows are asked for than there are, so that the first layer takes the whole table.
+    scorer, users, rows = scorers()[name], tf.range(USERS), tf.constant(rows)
+
+    def scored(how):
+        with tf.GradientTape() as tape:
+            scores = how(scorer.user(users), rows, training=True)
+            loss = tf.reduce_sum(tf.square(scores - 1.0))
+        weights = [weight.value for weight in scorer.trainable_weights]
+        return [scores, *map(tf.convert_to_tensor, tape.gradient(loss, weights))]
+
+    one_by_one = partial(Scorer.of_rows, scorer)
+    for actual, expected in zip(scored(scorer.of_rows), scored(one_by_one), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
+
+
+def test_a_table_computes_for_each_row_once_where_more_are_asked_for():
+    table, sizes = Table(3, 2, deviation=1.0), []
+
+    def doubled(vectors):
+        sizes.append(vectors.shape)
+        return 2.0 * vectors, vectors[..., 0]
+
+    for rows in ([[0, 1, 2]], [[0, 2], [2, 2]]):
+        twice, first = table.each(doubled, tf.constant(rows))
+        np.testing.assert_array_equal(twice, 2.0 * table.table.numpy()[rows])
+        np.testing.assert_array_equal(first, table.table.numpy()[rows, 0])
+    tf.function(partial(table.each, doubled)).get_concrete_function(tf.TensorSpec((None, 4), tf.int32))
+    assert [size.as_list() for size in sizes] == [[1, 3, 2], [3, 2], [None, 4, 2]]
 
 
 def test_a_history_is_encoded_as_far_as_it_goes():

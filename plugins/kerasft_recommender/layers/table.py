@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -41,6 +42,29 @@ class Table(keras.layers.Layer):
     def call(self, rows: Any) -> tf.Tensor:
         """Returns the vectors of rows: float32 `[..., width]` for int `[...]`."""
         return tf.gather(self.table.value, rows)
+
+    def each(self, function: Callable[[tf.Tensor], Any], rows: tf.Tensor) -> Any:
+        """Returns what a function makes of the vectors of rows.
+
+        If more are asked for than the table has, it is computed for the whole table, then looked up; so the
+        gradient is a whole table as well.
+
+        Args:
+            function: Of vectors `[..., width]`, each by itself; returns tensors `[..., any]`.
+            rows: int `[...]`. Where a graph does not know their number, they are looked up first.
+
+        Returns:
+            As `function(self(rows))`.
+
+        Example:
+            >>> table = Table(2, 3, deviation=0.1)
+            >>> table.each(lambda vectors: 2.0 * vectors, tf.constant([[0, 1], [1, 1]])).shape
+            TensorShape([2, 2, 3])
+        """
+        if (rows.shape.num_elements() or 0) <= self.rows:
+            return function(self(rows))
+        made = function(tf.convert_to_tensor(self.table.value))
+        return tf.nest.map_structure(lambda values: tf.gather(values, rows), made)
 
     def start_at_mean(self, rows: Any, others: Any) -> None:
         """Puts rows at the mean of others, int `[n]` both."""

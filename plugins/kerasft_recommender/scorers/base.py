@@ -119,6 +119,19 @@ class Scorer(keras.layers.Layer):
         """Returns vectors of items as `item` does, in training too."""
         return self.item(rows)
 
+    def of_rows(self, users: tf.Tensor, rows: tf.Tensor, *, training: bool) -> tf.Tensor:
+        """Returns scores of some items for each user, as `pairs` does, in training too.
+
+        Args:
+            users: `[users, width]`, from `users_for`.
+            rows: int32 `[users, n]`.
+            training: Whether they are trained on.
+
+        Returns:
+            float32 `[users, n]`.
+        """
+        return self.pairs(users, self.items_for(rows, training=training))
+
     def every_for(self, users: tf.Tensor, *, stop: int, training: bool) -> tf.Tensor:
         """Returns scores as `every` does, in training too: at once, as gradients need them."""
         return self.pairs(users, self.points(stop=stop)[None])

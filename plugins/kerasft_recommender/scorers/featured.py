@@ -144,7 +144,8 @@ class Featured(Scorer):
 
     def deep(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
         """Returns the last hidden layer over all vectors side by side, `[users, n, width]`."""
-        return self.tower(flat(users, self.of_user * self.width), flat(items, self.of_item * self.width))
+        firsts = self.tower.first(flat(items, self.of_item * self.width))
+        return self.tower(flat(users, self.of_user * self.width), firsts)
 
 
 def flat(vectors: tf.Tensor, width: int) -> tf.Tensor:

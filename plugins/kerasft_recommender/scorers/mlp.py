@@ -23,7 +23,8 @@ class Tower(keras.layers.Layer):
         widths: Of the layers.
 
     Example:
-        >>> Tower([8, 4])(tf.ones((2, 3)), tf.ones((2, 5, 3))).shape
+        >>> tower = Tower([8, 4])
+        >>> tower(tf.ones((2, 3)), tower.first(tf.ones((2, 5, 3)))).shape
         TensorShape([2, 5, 4])
     """
 
@@ -37,9 +38,15 @@ class Tower(keras.layers.Layer):
             for i, width in enumerate(self.widths[1:], start=1)
         ]
 
+    def first(self, items: tf.Tensor) -> tf.Tensor:
+        """Returns the part of items in the first layer, float32 `[..., first width]` for `[..., width]`."""
+        with keras.name_scope(self.name):
+            return tf.cast(self.of_item(items), tf.float32)
+
     def call(self, users: Any, items: Any) -> tf.Tensor:
-        """Returns `[users, n, last width]` for `[users, width]` and `[users or 1, n, width]`."""
-        hidden = tf.nn.relu(self.of_user(users)[:, None] + self.of_item(items))
+        """Returns `[users, n, last width]` for `[users, width]` and `first` of `[users or 1, n, width]`."""
+        of_users = self.of_user(users)[:, None]
+        hidden = tf.nn.relu(of_users + tf.cast(items, of_users.dtype))
         for layer in self.others:
             hidden = layer(hidden)
         return tf.cast(hidden, tf.float32)
@@ -86,4 +93,10 @@ class MLP(Scorer):
         return self.user_table(rows)
 
     def pairs(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
-        return self.head(self.tower(users, items))[..., 0]
+        return self._scored(users, self.tower.first(items))
+
+    def of_rows(self, users: tf.Tensor, rows: tf.Tensor, *, training: bool) -> tf.Tensor:
+        return self._scored(users, self.item_table.each(self.tower.first, rows))
+
+    def _scored(self, users: tf.Tensor, firsts: tf.Tensor) -> tf.Tensor:
+        return self.head(self.tower(users, firsts))[..., 0]

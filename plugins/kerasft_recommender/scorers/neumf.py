@@ -56,6 +56,7 @@ class NeuMF(Scorer):
         self.item_table = Table(item_rows, width + 1, deviation=deviation, name="items")
         self.tower = Tower(layers[1:], name="tower")
         self.head = keras.layers.Dense(1, dtype="float32", name="head")
+        self.head.build((None, factors + layers[-1]))
         self(tf.zeros((1,), tf.int32), tf.zeros((1, 1), tf.int32))
         self.groups = {
             "user_table": [self.user_table],
@@ -74,9 +75,23 @@ class NeuMF(Scorer):
         return tf.math.l2_normalize(self.free(self.items()[:stop]), -1)
 
     def pairs(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
-        products = users[:, None, : self.factors] * items[..., : self.factors]
-        hidden = self.tower(users[:, self.factors :], items[..., self.factors : -1])
-        return self.head(tf.concat([products, hidden], -1))[..., 0] + items[..., -1]
+        return self._scored(users, *self._parts(items))
+
+    def of_rows(self, users: tf.Tensor, rows: tf.Tensor, *, training: bool) -> tf.Tensor:
+        return self._scored(users, *self.item_table.each(self._parts, rows))
+
+    def _parts(self, items: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Returns factors, what the tower takes, and biases."""
+        factors, hidden, bias = tf.split(items, [self.factors, items.shape[-1] - self.factors - 1, 1], -1)
+        return factors, self.tower.first(hidden), bias[..., 0]
+
+    def _scored(self, users: tf.Tensor, factors: tf.Tensor, firsts: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+        # A layer over products and hidden side by side is the sum of a layer over each.
+        of_products, of_hidden = tf.split(self.head.kernel, [self.factors, self.tower.widths[-1]])
+        weighed = users[:, None, : self.factors] * of_products[:, 0]
+        hidden = self.tower(users[:, self.factors :], firsts)
+        scores = tf.reduce_sum(weighed * factors, -1) + tf.matmul(hidden, of_hidden)[..., 0]
+        return scores + self.head.bias + bias
 
     def combine(self, gmf: GMF, mlp: MLP, *, users: Rows, items: Rows, alpha: float) -> None:
         """Takes both parts from scorers trained apart.
