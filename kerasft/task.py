@@ -200,7 +200,8 @@ class Task(Contract):
         Args:
             data: A path (.jsonl, .tsv, .csv), "tfds:NAME[SPLIT]", arrays, a DataFrame or a `tf.data.Dataset`;
                 None takes the data that the task has of its own, if it has any.
-            validation_data: The same, or a fraction of `data` to hold out (stratified by label).
+            validation_data: The same, or what to hold out of `data`, stratified by label: a share (0.1) or a
+                number of rows (200).
             run_dir: Folder for checkpoints, history, logs and the report; None saves nothing.
             resume: "auto" goes on if `run_dir` holds a run, "must" demands one, "never" refuses one.
             init_from: Folder of another run whose weights to start from, or a file of another program that

@@ -25,7 +25,11 @@ Data = Annotated[
 ]
 Validation = Annotated[
     str | None,
-    typer.Option("--validation", metavar="SRC|FRACTION", help="Validation data, or a share of --data."),
+    typer.Option(
+        "--validation",
+        metavar="SRC|SHARE|ROWS",
+        help="Validation data, or what to hold out of --data: a share (0.1) or a number of rows (200).",
+    ),
 ]
 Test = Annotated[
     str | None,
