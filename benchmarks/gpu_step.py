@@ -189,9 +189,6 @@ def row(title: str, precision: str, jit: str, figures: dict[str, Any]) -> str:
 def measured(worker: Worker, ready: Future[dict[str, Any]]) -> dict[str, Any]:
     """Lets a worker that has compiled measure; the others wait."""
     try:
-        if not ready.done():
-            worker.kill()
-            return {"error": "not compiled in time; see --patience"}
         first = ready.result()
         return first if "error" in first else worker.turn()
     except (RuntimeError, OSError) as error:
@@ -228,9 +225,14 @@ def compare(options: argparse.Namespace) -> Iterator[tuple[str, bool]]:
         ]
         with ThreadPoolExecutor(len(workers)) as pool:
             ready = [pool.submit(worker.read) for worker in workers]
-            wait(ready, timeout=options.patience)
+            late = wait(ready, timeout=options.patience).not_done
+            for worker, future in zip(workers, ready, strict=True):
+                if future in late:  # It would disturb the others.
+                    worker.kill()
+                    worker.stop()
             for (title, precision, jit), worker, future in zip(some, workers, ready, strict=True):
-                figures = measured(worker, future)
+                too_late = {"error": "not compiled in time; see --patience"}
+                figures = too_late if future in late else measured(worker, future)
                 yield row(title, precision, jit, figures), "error" not in figures
 
 

@@ -39,6 +39,7 @@ _PLANS: dict[str, _Plan] = {
     "request": _Plan(serving.check_request, ("signatures", "build")),
     "loss": _Plan(learning.check_loss, ("preprocess", "targets")),
     "gradients": _Plan(learning.check_gradients, ("loss",)),
+    "devices": _Plan(learning.check_devices, ("loss",)),
     "metrics": _Plan(learning.check_metrics, ("loss",)),
     "freezing": _Plan(learning.check_freezing, ("build",)),
     "finetune": _Plan(training.check_finetune, ("loss", "metrics")),

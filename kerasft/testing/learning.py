@@ -95,6 +95,27 @@ def check_gradients(subject: Subject) -> str:
     return f"reaches {', '.join(reached)}"
 
 
+def check_devices(subject: Subject) -> str:
+    """A step reads no int32 variable, which TensorFlow keeps on the CPU, where XLA on a GPU cannot get it."""
+    task = subject.built
+    with subject.doing("updates()"):
+        updates = task.updates(lambda **settings: keras.optimizers.SGD(0.0))
+    read: set[str] = set()
+    for update in updates:
+        with subject.doing(f"a step of the update {update.name!r}"), subject.unchanged():
+            read |= {variable.name for variable in _variables(update, subject) if variable.dtype == tf.int32}
+    require(
+        not read,
+        f"a step reads the int32 variable {', '.join(sorted(read))}, which TensorFlow keeps on the CPU, "
+        "where XLA on a GPU cannot get it: make it int64",
+    )
+    return "no int32 variable"
+
+
+def _variables(update: Update, subject: Subject) -> tuple[tf.Variable, ...]:
+    return subject.graph(update.loss).variables
+
+
 def _gradients(update: Update, variables: list[keras.Variable]) -> Callable[[Batch], tuple[Any, list[Any]]]:
     def step(batch: Batch) -> tuple[Any, list[Any]]:
         values = [variable.value for variable in variables]

@@ -1,4 +1,4 @@
-"""The batches of an epoch, each made ready while the step before it runs."""
+"""The batches of an epoch, made ready and brought to the device while steps before them run."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from kerasft.training.update import Batch
 
 Kind = TypeVar("Kind")
 
+# Two, because a GPU takes a batch only after what it was told to do before.
+_AHEAD = 2
+
 
 class Feed:
     """Makes batches of examples.
@@ -27,6 +30,7 @@ class Feed:
         seed: Of the augmentation.
         multiple: Variable-length rows are padded to a multiple of this.
         stacked: Whether several batches go into one call, along a leading axis.
+        device: Where all of a batch must be, int32 too, for example "GPU:0"; TensorFlow's choice if None.
 
     Attributes:
         waited: Seconds that steps waited for a batch.
@@ -40,10 +44,12 @@ class Feed:
         seed: int,
         multiple: int,
         stacked: bool,
+        device: str | None = None,
     ) -> None:
         self._examples = examples
         self._multiple = multiple
         self._stacked = stacked
+        self._device = device
         self._augmenter = (
             None if augmentation is None else Augmenter(augmentation, seed=seed, spec=examples.spec())
         )
@@ -67,8 +73,8 @@ class Feed:
         ahead: deque[tuple[range, Kind, Future[Batch]]] = deque()
         with ThreadPoolExecutor(1, thread_name_prefix="kerasft-feed") as pool:
             for steps, kind in calls:
-                ahead.append((steps, kind, pool.submit(self._batch, steps, batches, epoch)))
-                if len(ahead) > 1:
+                ahead.append((steps, kind, pool.submit(self._ready, steps, batches, epoch)))
+                if len(ahead) > _AHEAD:
                     yield self._next(ahead)
             while ahead:
                 yield self._next(ahead)
@@ -79,6 +85,13 @@ class Feed:
         ready = batch.result()
         self.waited += time.perf_counter() - started
         return steps, kind, ready
+
+    def _ready(self, steps: range, batches: Sequence[np.ndarray], epoch: int) -> Batch:
+        with tf.device(self._device):
+            return tf.nest.map_structure(
+                lambda array: None if array is None else tf.identity(array),
+                self._batch(steps, batches, epoch),
+            )
 
     def _batch(self, steps: range, batches: Sequence[np.ndarray], epoch: int) -> Batch:
         if self._augmenter is None:

@@ -17,7 +17,7 @@ from kerasft.training.best import BestCheckpoint
 from kerasft.training.cache import FeatureCache
 from kerasft.training.callbacks import align, check_rate, reads_batches
 from kerasft.training.config import TrainingConfig
-from kerasft.training.device import LENGTH_MULTIPLE
+from kerasft.training.device import LENGTH_MULTIPLE, current
 from kerasft.training.evaluation import Evaluator, read_metrics
 from kerasft.training.examples import Examples
 from kerasft.training.feeding import Feed
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from kerasft.task import Task
 
 _MUCH_WAITING = 0.05
+_READ_SECONDS = 0.25
 
 
 class _Unread(NamedTuple):
@@ -64,7 +65,7 @@ class Loop:
             for batch in batches not yet done:
                 change it at random, if the task augments              # a pure function of seed and step
                 stepper.run(batch)                                         # see Stepper
-                stop on NaN (of the step before: see `_call`); save and stop on a signal; save every so often
+                stop on NaN; save and stop on a signal; save every so often
             validate; tell the callbacks; save; remember the best
 
     Args:
@@ -125,8 +126,11 @@ class Loop:
             seed=task.config.seed,
             multiple=self._multiple,
             stacked=config.steps_per_call > 1,
+            # XLA would else fetch int32 from the CPU, and let the GPU wait for it.
+            device="GPU:0" if jit_compile and current().is_gpu else None,
         )
-        self._unread: _Unread | None = None
+        self._unread: list[_Unread] = []
+        self._last_read = time.monotonic()
         self._batch_logs = any(reads_batches(callback) for callback in callbacks)
         self.state = TrainingState(models=task.models, metrics=metrics, stepper=stepper, callbacks=callbacks)
         self._best = BestCheckpoint(task=task, config=config, run=run, state=self.state)
@@ -220,26 +224,27 @@ class Loop:
         self._callbacks.on_train_batch_begin(first)
         stacked = self._config.steps_per_call > 1
         losses = self._stepper.run(batch, kind, spec=self._feed.spec, stacked=stacked)
-        # Not before the next call has begun, lest a GPU waits for Python.
-        self._read_losses()
         sizes = [len(indices) for indices in group]
-        self._unread = _Unread(losses, kind, sizes, step=self.state.step + 1)
+        self._unread.append(_Unread(losses, kind, sizes, step=self.state.step + 1))
         for size in sizes:
             self.state.count(examples=size)
+        # Now and then only: before a GPU gives a number it does all that it was told to do, and then idles.
+        if time.monotonic() - self._last_read >= _READ_SECONDS:
+            self._read_losses()
         bar.update(self.state.examples, self._logs)
         self._callbacks.on_train_batch_end(first + len(group) - 1, self._logs() if self._batch_logs else {})
         self._movement.after_call(kind, step=self.state.step)
 
     def _read_losses(self) -> None:
-        if self._unread is None:
-            return
-        unread, self._unread = self._unread, None
-        names = [self._stepper.updates[i].name for i in unread.kind.due]
-        rows = unread.losses.numpy().reshape(len(unread.sizes), -1)
-        for i, (row, size) in enumerate(zip(rows, unread.sizes, strict=True)):
-            losses = dict(zip(names, row.tolist(), strict=True))
-            self._guard(losses, step=unread.step + i)
-            self.state.add_losses(losses, examples=size)
+        unread, self._unread = self._unread, []
+        for call in unread:
+            names = [self._stepper.updates[i].name for i in call.kind.due]
+            rows = call.losses.numpy().reshape(len(call.sizes), -1)
+            for i, (row, size) in enumerate(zip(rows, call.sizes, strict=True)):
+                losses = dict(zip(names, row.tolist(), strict=True))
+                self._guard(losses, step=call.step + i)
+                self.state.add_losses(losses, examples=size)
+        self._last_read = time.monotonic()
 
     def _logs(self) -> dict[str, float]:
         self._read_losses()

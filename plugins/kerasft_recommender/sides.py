@@ -105,14 +105,22 @@ class Side(tf.Module):
         if len(self._variables) < len(self.arrays):
             with tf.init_scope():
                 self._variables = {
-                    name: tf.Variable(array, trainable=False, name="feature")
+                    name: tf.Variable(_on_any_device(array), trainable=False, name="feature")
                     for name, array in self.arrays.items()
                 }
 
     def take(self, rows: Any) -> dict[str, tf.Tensor]:
         """Returns the features of rows int32 `[...]`: name to tensor `[...]` or `[..., m]`."""
         self.prepare()
-        return {name: tf.gather(values, rows) for name, values in self._variables.items()}
+        return {
+            name: tf.cast(tf.gather(values, rows), self.arrays[name].dtype)
+            for name, values in self._variables.items()
+        }
+
+
+def _on_any_device(array: np.ndarray) -> np.ndarray:
+    """Returns whole numbers as int64: TensorFlow keeps int32 variables on the CPU, out of XLA's reach."""
+    return array.astype(np.int64) if array.dtype == np.int32 else array
 
 
 class Sides:

@@ -77,6 +77,7 @@ _CAUGHT = [
     ),
     ("LossIsNan", "loss", r"loss\(\) is nan.*log\(0\)"),
     ("CutOff", "gradients", r"does not depend on the layer group 'words'.*tf.stop_gradient"),
+    ("CountsInInt32", "devices", r"reads the int32 variable calls:0, .*make it int64"),
     ("SharedMetrics", "metrics", r"same object for 'accuracy' twice: make new metrics"),
     ("MetricKeepsCounting", "metrics", r"'accuracy' is .* after reset_state\(\): make reset_state\(\) zero"),
     ("MonitorsNothing", "metrics", r"monitor is 'val_f1', but validation gives val_loss, val_accuracy"),

@@ -57,7 +57,7 @@ class Adaptive(keras.layers.Layer):
             trainable=False,
         )
         self.signs, self.pictures, self.batches = (
-            self.add_weight(name=name, shape=(), dtype="int32", initializer="zeros", trainable=False)
+            self.add_weight(name=name, shape=(), dtype="int64", initializer="zeros", trainable=False)
             for name in ("signs", "pictures", "batches")
         )
 
@@ -72,8 +72,8 @@ class Adaptive(keras.layers.Layer):
         """
         if self.kimg is None:
             return tf.convert_to_tensor(self.probability)
-        signs = self.signs + tf.cast(tf.reduce_sum(tf.sign(scores)), tf.int32)
-        pictures = self.pictures + tf.size(scores)
+        signs = self.signs + tf.cast(tf.reduce_sum(tf.sign(scores)), tf.int64)
+        pictures = self.pictures + tf.size(scores, out_type=tf.int64)
         batches = self.batches + 1
         due = batches >= self.interval
         seen = tf.cast(pictures, tf.float32)
@@ -81,7 +81,7 @@ class Adaptive(keras.layers.Layer):
         probability = tf.where(due, tf.maximum(self.probability + step, 0.0), self.probability)
         self.probability.assign(probability)
         for total, value in ((self.signs, signs), (self.pictures, pictures), (self.batches, batches)):
-            total.assign(tf.where(due, 0, value))
+            total.assign(tf.where(due, tf.zeros_like(value), value))
         return probability
 
     def get_config(self) -> dict[str, Any]:
