@@ -88,6 +88,11 @@ class Catalogue:
         """Rows of users who were there before the last extension, and chose something: int32 `[n]`."""
         return np.flatnonzero(np.diff(self.histories.offsets[: self.new_from + 1])).astype(np.int32)
 
+    @property
+    def last(self) -> np.ndarray:
+        """Rows of the users who came with the last extension: int32 `[n]`."""
+        return np.arange(self.new_from, len(self.users), dtype=np.int32)
+
     def extend(
         self, users: list[str], items: list[str], *, others: tuple[list[str], list[str]] = ([], [])
     ) -> tuple[int, int]:

@@ -43,7 +43,6 @@ class Index:
         file: The lists.
         users: For the best items of a user.
         items: For the items that are like one.
-        gram: Sum of the outer products of all vectors, `[width, width]`.
         popular: Rows of items, most chosen first.
         popularity: Scores of these, for whoever is unknown.
         k: Length of the lists that recall was measured with.
@@ -55,7 +54,6 @@ class Index:
         *,
         users: Probing,
         items: Probing,
-        gram: np.ndarray,
         popular: np.ndarray,
         popularity: np.ndarray,
         k: int,
@@ -68,7 +66,6 @@ class Index:
         room = (0, max(0, candidates - len(popular)))
         rows, scores = np.pad(popular[:candidates], room), np.pad(popularity[:candidates], room)
         with tf.init_scope():
-            self.gram = tf.Variable(gram, trainable=False, name="index_gram")
             self._popular = tf.Variable(rows.astype(np.int32), trainable=False, name="index_popular")
             self._popularity = tf.Variable(
                 scores.astype(np.float32), trainable=False, name="index_popularity"
@@ -108,12 +105,10 @@ class Index:
         of_items = _probing(file, free[rows], best, recall, alike=True)
         counts = catalogue.histories.popularity[:known]
         popular = np.argsort(-counts[1:], kind="stable") + 1
-        gram = scorer.gram(stop=known).numpy()
         return cls(
             file,
             users=of_users,
             items=of_items,
-            gram=gram,
             popular=popular,
             popularity=np.log1p(counts[popular]),
             k=k,
@@ -122,7 +117,7 @@ class Index:
     @property
     def resources(self) -> list[Any]:
         """What an export must keep."""
-        return [self.file, self.gram, self._popular, self._popularity]
+        return [self.file, self._popular, self._popularity]
 
     def search(self, queries: tf.Tensor, known: tf.Tensor, *, alike: bool = False) -> Found:
         """Returns candidates for queries; of those that are not known the most popular items.

@@ -26,9 +26,11 @@ class Objective(keras.layers.Layer):
 
     Attributes:
         by_user: Whether an example is a user with all items, rather than one choice.
+        normalised: Whether a softmax of scores over all items is the chance of each.
     """
 
     by_user: ClassVar[bool] = False
+    normalised: ClassVar[bool] = False
 
     def __init__(self, catalogue: Catalogue, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -57,6 +59,7 @@ class FullSoftmax(Objective):
     """
 
     by_user = True
+    normalised = True
 
     def scores(self, scorer: Scorer, features: dict[str, Any], *, training: bool) -> tf.Tensor:
         known = len(self.catalogue.items)
@@ -151,6 +154,8 @@ class InBatchSoftmax(Objective):
     its score; and where another row has the same item it is no mistake. Source: Yi et al., 2019,
     "Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations".
     """
+
+    normalised = True
 
     def scores(self, scorer: Scorer, features: dict[str, Any], *, training: bool) -> tf.Tensor:
         item = features["items"][:, 0]

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from kerasft_recommender import answering
 from kerasft_recommender.features import context_spec
+from kerasft_recommender.folding import Folding
 from kerasft_recommender.index import Index
 from kerasft_recommender.vocabulary import UNKNOWN
 
@@ -51,13 +52,15 @@ class Answers:
     Args:
         task: With a trained model.
         index: Where to look for the best items; None: among all.
+        folding: Finds the vectors that scorers of vectors need for histories.
     """
 
-    def __init__(self, task: Recommender, index: Index | None) -> None:
+    def __init__(self, task: Recommender, index: Index | None, folding: Folding | None) -> None:
         self.task = task
         self.catalogue = task.catalogue
         self.scorer = task.scorer
         self.index = index
+        self.folding = folding
         self.stop = len(task.catalogue.items)
 
     def __call__(self, signature: str, inputs: Mapping[str, Any]) -> Answer:
@@ -101,13 +104,12 @@ class Answers:
         places = tf.cast(tf.where(chosen), tf.int32)
 
         def queries() -> tf.Tensor:
-            assert self.index is not None
-            return self.scorer.queries(self.scorer.fold(items, chosen, self.index.gram.value()))
+            return self.scorer.queries(self.scorer.fold(items, chosen, self.folding))
 
         best = self._best(
             k,
             known,
-            lambda: self.scorer.of_history(items, chosen, stop=self.stop),
+            lambda: self.scorer.of_history(items, chosen, self.folding, stop=self.stop),
             queries,
             hidden=(places[:, 0], tf.boolean_mask(items, chosen)),
         )

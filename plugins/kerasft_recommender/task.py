@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 import kerasft
@@ -21,6 +20,7 @@ from kerasft_recommender.catalogue import Catalogue
 from kerasft_recommender.combining import combine
 from kerasft_recommender.config import FULL_SOFTMAX_ITEMS, RecommenderConfig
 from kerasft_recommender.features import context_field
+from kerasft_recommender.folding import Folding
 from kerasft_recommender.given import GivenTables, ids_of
 from kerasft_recommender.index import Index
 from kerasft_recommender.objectives import make_objective
@@ -56,6 +56,7 @@ class Recommender(kerasft.Task):
         self._sides: Sides | None = None
         self._given = GivenTables()
         self._index: Index | None = None
+        self._folding: Folding | None = None
         self._baselines: dict[tuple[str, str], dict[str, float]] = {}
 
     @property
@@ -164,14 +165,13 @@ class Recommender(kerasft.Task):
         new = self.catalogue.extend(users, items, others=ids_of(tables))
         self.sides.extend(tables, source, users=self.catalogue.users, items=self.catalogue.items)
         if new[0]:
-            rows = np.arange(self.catalogue.new_from, len(self.catalogue.users))
-            self.scorer.welcome(rows, self.catalogue.first)
+            self.model.welcome()
         self.forget_answers()
         return new
 
     def forget_answers(self) -> None:
         super().forget_answers()
-        self._index = None
+        self._index = self._folding = None
 
     def hold_out(self, source: Source, share: float) -> tuple[Source, Source]:
         if self.config.hold_out == "random":
@@ -207,9 +207,9 @@ class Recommender(kerasft.Task):
             source = source if self.objective_is_pointwise else arranging.rankable(source, self.catalogue)
         if training and self._only_new_users:
             source = arranging.of_new_users(source, self.catalogue)
-            self.model.others = self.catalogue.first
+            self.model.apart = True
         elif training:
-            self.model.others = None
+            self.model.apart = False
         if config.metrics.protocol == "ncf99" and "negatives" in source.columns:
             return source
         if not self._make_objective().by_user:
@@ -356,7 +356,16 @@ class Recommender(kerasft.Task):
         if self.config.index == "ivf":
             self._index = self._build_index()
             of_index = self._index.resources
-        return [catalogue.users, catalogue.items, catalogue.histories, *self.sides.resources, *of_index]
+        self._folding = self.model.folding()
+        of_folding = [] if self._folding is None else self._folding.resources
+        return [
+            catalogue.users,
+            catalogue.items,
+            catalogue.histories,
+            *self.sides.resources,
+            *of_index,
+            *of_folding,
+        ]
 
     def export_facts(self) -> dict[str, Any]:
         return {} if self._index is None else {"index": self._index.facts()}
@@ -368,7 +377,7 @@ class Recommender(kerasft.Task):
         )
 
     def callbacks(self) -> list[keras.callbacks.Callback]:
-        # An index is made of weights as they were.
+        # An index, as what finds vectors for histories, is made of weights as they were.
         return [keras.callbacks.LambdaCallback(on_train_end=lambda logs: self.forget_answers())]
 
     def request(self, rows: dict[str, Any], *, signature: str) -> dict[str, Any]:
@@ -379,7 +388,10 @@ class Recommender(kerasft.Task):
         if self.config.index == "ivf" and self._index is None and signature != "score":
             with tf.init_scope():
                 self._index = self._build_index()
-        return Answers(self, self._index)(signature, inputs)
+        if self._folding is None and signature == "recommend_from_history":
+            with tf.init_scope():
+                self._folding = self.model.folding()
+        return Answers(self, self._index, self._folding)(signature, inputs)
 
     def example(self) -> dict[str, list[Any]]:
         return samples.rows(self._context, rated=self.objective_is_pointwise)

@@ -15,8 +15,10 @@ from hypothesis.extra.numpy import arrays
 from kerasft_recommender import answering
 from kerasft_recommender.baselines import ease
 from kerasft_recommender.catalogue import Catalogue
+from kerasft_recommender.folding import Alike
 from kerasft_recommender.histories import Histories
 from kerasft_recommender.layers import Table
+from kerasft_recommender.likeness import mean_of_alike
 from kerasft_recommender.objectives import make_objective
 from kerasft_recommender.ranker import Ranker
 from kerasft_recommender.scorers import GMF, MLP, NeuMF, SASRec, Scorer
@@ -120,6 +122,7 @@ def test_a_history_is_encoded_as_far_as_it_goes():
     history = scorer.of_history(
         tf.constant([[0, y, 0, v], [w, x, y, z]]),
         tf.constant([[False, True, False, True], [True] * 4]),
+        None,
         stop=6,
     )
     np.testing.assert_allclose(history, scorer.every(tf.constant(found[[1, 0]]), stop=6), atol=1e-5)
@@ -229,25 +232,94 @@ def test_the_penalty_is_of_vectors_and_leaves_biases_free(name, catalogue):
     assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-5)
 
 
+def chances(scores):
+    return np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+
+
+@pytest.fixture
+def extended():
+    """Users a and b (rows 1, 2) of items x to z (1 to 3); then c, who chose x and as the first w; and d."""
+    catalogue = Catalogue.learn(list("aabb"), list("xyyz"), spare=1.0)
+    catalogue.extend(list("cc"), list("xw"), others=(["d"], []))
+    return catalogue
+
+
 @pytest.mark.parametrize("name", ["gmf", "neumf", "mlp"])
-def test_new_users_are_pulled_to_the_mean_of_the_others_the_less_the_fewer_they_chose(name, catalogue):
+def test_new_users_are_pulled_to_those_who_would_have_chosen_the_same(name, extended):
     scorer = scorers()[name]
-    objective = make_objective("full_softmax", catalogue, negatives=1)
+    objective = make_objective("full_softmax", extended, negatives=1)
     model = Ranker(scorer=scorer, objective=objective, penalty=0.5)
-    model.others = np.array([1, 2], np.int32)
+    model.apart = True
+    if name == "gmf":
+        scorer.importance.weight.assign([0.5, -2.0, 1.0])
     vectors = scorer.user(tf.range(USERS)).numpy()
-    apart = np.sum((vectors[3:] - vectors[1:3].mean(0)) ** 2, 1)
+    x = chances([[by_hand(name, scorer, user, item) for item in (1, 2, 3)] for user in (1, 2)])[:, 0]
+    near = np.stack([(x / x.sum()) @ vectors[1:3], vectors[1:3].mean(0)])
+    apart = np.sum((vectors[3:] - near) ** 2, 1)
     items = scorer.items().numpy()
-    of_items = np.sum((items if name == "mlp" else items[:, :-1]) ** 2) / len(catalogue.items)
-    model({"user": tf.constant([3, 4]), "items": tf.constant([[1, 0, 0], [2, 3, 1]])}, training=True)
-    expected = 0.5 * ((apart[0] / 4 + apart[1] / 2) / 2 + of_items)
+    of_items = np.sum((items if name == "mlp" else items[:, :-1]) ** 2) / len(extended.items)
+    features = {"user": tf.constant([4, 3, 1]), "items": tf.constant([[1, 0], [1, 4], [1, 2]])}
+    model(features, training=True)
+    expected = 0.5 * ((apart.sum() + np.sum(vectors[1] ** 2)) / 3 + of_items)
     assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-5)
+    table = scorer.user_table.table.numpy()
+    model.welcome()
+    np.testing.assert_allclose(scorer.user(tf.constant([3, 4])), near, rtol=1e-4, atol=1e-5)
+    assert np.array_equal(scorer.user_table.table.numpy()[:3], table[:3])
 
 
-def test_where_examples_are_choices_each_pulls_as_hard(catalogue):
+def test_where_scores_are_no_chances_a_history_is_folded_in_by_the_ridge_solution(catalogue):
     scorer = scorers()["gmf"]
     model = Ranker(scorer=scorer, objective=make_objective("bce", catalogue, negatives=1), penalty=0.5)
-    model.others = np.array([1, 2], np.int32)
+    items, chosen = tf.constant([[1, 2]]), tf.constant([[True, False]])
+    points = scorer.items()[1:4, :-1]
+    expected = answering.ridge(points[None, :2], chosen, tf.matmul(points, points, transpose_a=True))
+    found = scorer.fold(items, chosen, model.folding())
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("pull", [(0.0, 3.0), (0.5, 0.0)], ids=["a user", "a choice"])
+def test_a_history_is_folded_in_by_a_newton_step_from_those_alike(pull):
+    scorer = scorers()["gmf"]
+    fold = Alike(scorer, np.array([1, 2, 4], np.int32), stop=ITEMS, pull=pull)
+    items = np.array([[3, 1, 5], [0, 6, 0]])
+    users, points = scorer.user(tf.constant([1, 2, 4])).numpy(), scorer.items().numpy()[1:]
+    p = chances(users @ points[:, :-1].T + points[:, -1])
+    middle = chances(users.mean(0) @ points[:, :-1].T + points[:, -1])
+    points = points[:, :-1]
+    apart = points - middle @ points
+    curvature = (apart * middle[:, None]).T @ apart
+    expected = []
+    for row in items:
+        chosen = row[row > 0] - 1
+        weights = p[:, chosen].prod(1) / p[:, chosen].prod(1).sum()
+        uphill = points[chosen].sum(0) - len(chosen) * weights @ p @ points
+        matrix = len(chosen) * curvature + (len(chosen) * pull[0] + pull[1]) * np.eye(3)
+        expected.append(weights @ users + np.linalg.solve(matrix, uphill))
+    found = scorer.fold(tf.constant(items), tf.constant(items > 0), fold)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_choices_beyond_ten_tell_no_more_whom_a_user_is_like():
+    names = [f"i{item}" for item in range(12)]
+    catalogue = Catalogue.learn([*"a" * 12, "b"], [*names, "i0"], spare=1.0)
+    catalogue.extend(["c"] * 12, names)
+    keras.utils.set_random_seed(0)
+    scorer = GMF(user_rows=4, item_rows=13, factors=3, deviation=0.7)
+    found = mean_of_alike(
+        scorer, catalogue.histories, new=catalogue.last, others=catalogue.first, stop=13, read=scorer.user
+    )
+    scores = scorer.every(scorer.user(tf.constant([1, 2])), stop=13).numpy()[:, 1:]
+    weights = np.exp(np.log(chances(scores)).sum(1) * 10 / 12)
+    expected = weights / weights.sum() @ scorer.user(tf.constant([1, 2])).numpy()
+    np.testing.assert_allclose(found, [expected], rtol=1e-4)
+
+
+@pytest.mark.parametrize("objective", ["bce", "bpr"])
+def test_where_scores_are_no_chances_new_users_are_pulled_to_the_mean(objective, extended):
+    scorer = scorers()["gmf"]
+    model = Ranker(scorer=scorer, objective=make_objective(objective, extended, negatives=1), penalty=0.5)
+    model.apart = True
     vectors = scorer.user(tf.range(USERS)).numpy()
     apart = np.sum((vectors[3] - vectors[1:3].mean(0)) ** 2)
     of_item = np.sum(scorer.item(tf.constant([1])).numpy()[:, :-1] ** 2)

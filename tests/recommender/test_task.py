@@ -162,17 +162,42 @@ def test_new_users_train_alone_and_leave_all_others_as_they_were(tmp_path):
         assert [ids(best, row)[0][1] for row in range(4)] == ["0", "1", "2", "3"]
 
 
-def test_new_users_begin_as_the_mean_of_those_who_were_there():
+def test_new_users_begin_like_those_of_their_taste():
     task = make()
     task.finetune(choices(), verbose="quiet")
     table = task.scorer.user_table.table
     before, known = table.numpy(), 1 + USERS
-    more = choices(2, seed=5, first=USERS)
+    more = {"user_id": [f"u{USERS + 1}"], "item_id": ["i1-0"]}
     task.extend(open_source(more, fields=task.fields()))
     after = table.numpy()
-    np.testing.assert_allclose(after[known : known + 2], [before[1:known].mean(0)] * 2, rtol=1e-5, atol=1e-6)
     assert np.array_equal(after[:known], before[:known])
-    assert np.array_equal(after[known + 2 :], before[known + 2 :])
+    assert np.array_equal(after[known + 1 :], before[known + 1 :])
+    tastes = np.stack([before[1 + taste : known : 4].mean(0) for taste in range(4)])
+    assert np.argmin(np.sum((tastes - after[known]) ** 2, 1)) == 1
+
+
+def test_new_users_of_an_interrupted_run_get_the_same_rows(tmp_path):
+    make().finetune(choices(), run_dir=tmp_path / "first", verbose="quiet")
+    both = {name: values + choices(4, seed=5, first=USERS)[name] for name, values in choices().items()}
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+    tables = []
+    for name, callbacks in (("whole", []), ("cut", [Stop()])):
+        task = kerasft.load(tmp_path / "first")
+        options = {"run_dir": tmp_path / name, "epochs": 6, "verbose": "quiet"}
+        if callbacks:
+            with pytest.raises(KeyboardInterrupt):
+                task.finetune(both, callbacks=callbacks, **options)
+            task = kerasft.load(tmp_path / name)
+            task.finetune(both, resume="auto", **options)
+        else:
+            task.finetune(both, **options)
+        tables.append(task.scorer.user_table.table.numpy())
+    assert np.array_equal(*tables)
 
 
 def test_items_that_are_new_take_spare_rows_and_are_recommended():

@@ -66,11 +66,9 @@ class Table(keras.layers.Layer):
         made = function(tf.convert_to_tensor(self.table.value))
         return tf.nest.map_structure(lambda values: tf.gather(values, rows), made)
 
-    def start_at_mean(self, rows: Any, others: Any) -> None:
-        """Puts rows at the mean of others, int `[n]` both."""
-        mean = tf.reduce_mean(self(others), 0, keepdims=True)
-        values = tf.repeat(mean, len(rows), 0)
-        self.table.assign(tf.tensor_scatter_nd_update(self.table.value, rows[:, None], values))
+    def put(self, rows: Any, vectors: Any) -> None:
+        """Writes vectors `[n, width]` into rows int `[n]`."""
+        self.table.assign(tf.tensor_scatter_nd_update(self.table.value, rows[:, None], vectors))
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from kerasft_recommender.layers import Table
@@ -21,10 +20,12 @@ class Scorer(keras.layers.Layer):
     Attributes:
         groups: Layers by layer group, input to head.
         user_table: A row for each user; None where users are made of something else.
+        by_row: Whether the vector of a user is made of a row of that table alone.
         item_table: A row for each item.
     """
 
     user_table: Table | None = None
+    by_row: ClassVar[bool] = True
     item_table: Table
     groups: dict[str, list[keras.layers.Layer]]
 
@@ -91,12 +92,13 @@ class Scorer(keras.layers.Layer):
         )
         return tf.transpose(tf.reshape(parts.concat(), [stop, tf.shape(users)[0]]))
 
-    def of_history(self, items: tf.Tensor, chosen: tf.Tensor, *, stop: int) -> tf.Tensor:
+    def of_history(self, items: tf.Tensor, chosen: tf.Tensor, folding: Any, *, stop: int) -> tf.Tensor:
         """Returns scores for whoever chose some items, and has no vector: the sum of the cosines to these.
 
         Args:
             items: Rows int32 `[n, m]`.
             chosen: Which of them are there, bool `[n, m]`.
+            folding: What finds vectors of users, for scorers of vectors.
             stop: Rows of items to score.
 
         Returns:
@@ -139,23 +141,6 @@ class Scorer(keras.layers.Layer):
     def regularized(self, features: dict[str, Any]) -> tf.Tensor | None:
         """Returns vectors of the users of a batch `[users, width]` that shall stay short, if any."""
         return None if self.user_table is None else self.user(features["user"])
-
-    def typical(self, users: np.ndarray) -> np.ndarray | None:
-        """Returns what vectors of new users are expected to be near: the mean of those of others.
-
-        Args:
-            users: Rows of these, int32 `[n]`; they are read once, when a step is compiled.
-
-        Returns:
-            float32 `[width]`; None where vectors are made of more than rows: features say what is expected.
-        """
-        with tf.init_scope():
-            return tf.reduce_mean(self.user(tf.constant(users)), 0).numpy()
-
-    def welcome(self, new: np.ndarray, others: np.ndarray) -> None:
-        """Lets the rows of new users begin at the mean of the rows of others; int32 `[n]` both."""
-        if self.user_table is not None and len(others):
-            self.user_table.start_at_mean(new, others)
 
     def call(self, users: Any, items: Any) -> tf.Tensor:
         """Returns scores of some items for each user, float32 `[users, n]`, from rows."""

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from kerasft_recommender.catalogue import Catalogue
@@ -35,6 +34,7 @@ class Featured(Scorer):
     """
 
     user_table: Table
+    by_row = False
 
     def __init__(
         self,
@@ -131,9 +131,6 @@ class Featured(Scorer):
 
     def regularized(self, features: dict[str, Any]) -> tf.Tensor:
         return self.users_for(features, training=False)
-
-    def typical(self, users: np.ndarray) -> None:
-        return None
 
     def pairs(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
         whole = self.width + 1

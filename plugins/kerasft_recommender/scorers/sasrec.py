@@ -72,7 +72,7 @@ class SASRec(Vectored):
         encoded = tf.concat([tf.zeros_like(self.item_table(lengths))[:, None], encoded], 1)
         return tf.gather(encoded, lengths, batch_dims=1)
 
-    def fold(self, items: tf.Tensor, chosen: tf.Tensor, gram: tf.Tensor) -> tf.Tensor:
+    def fold(self, items: tf.Tensor, chosen: tf.Tensor, folding: Any) -> tf.Tensor:
         kept = tf.ragged.boolean_mask(items, chosen)
         return self._last(kept[:, -self.length :])
 

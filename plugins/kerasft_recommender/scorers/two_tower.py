@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from kerasft_recommender.catalogue import Catalogue
@@ -42,6 +41,7 @@ class TwoTower(Vectored):
     """
 
     user_table: Table
+    by_row = False
 
     def __init__(
         self,
@@ -111,6 +111,3 @@ class TwoTower(Vectored):
 
     def regularized(self, features: dict[str, Any]) -> tf.Tensor:
         return self.user(features["user"])
-
-    def typical(self, users: np.ndarray) -> None:
-        return None

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import tensorflow as tf
 
-from kerasft_recommender.answering import ridge
+from kerasft_recommender.folding import Folding
 from kerasft_recommender.scorers.base import Scorer
 
 
@@ -43,23 +43,18 @@ class Vectored(Scorer):
     def every(self, users: tf.Tensor, *, stop: int) -> tf.Tensor:
         return self.pairs(users, self.points(stop=stop)[None])
 
-    def gram(self, *, stop: int) -> tf.Tensor:
-        """Returns the sum of the outer products of the vectors of all items, which `fold` needs."""
-        every = self.free(self.points(start=1, stop=stop))
-        return tf.matmul(every, every, transpose_a=True)
-
-    def fold(self, items: tf.Tensor, chosen: tf.Tensor, gram: tf.Tensor) -> tf.Tensor:
+    def fold(self, items: tf.Tensor, chosen: tf.Tensor, folding: Folding) -> tf.Tensor:
         """Returns vectors of users who chose some items, and whom training did not see.
 
         Args:
             items: Rows int32 `[n, m]`.
             chosen: Which of them are there, bool `[n, m]`.
-            gram: See `gram`.
+            folding: Finds them.
 
         Returns:
             float32 `[n, width]`.
         """
-        return ridge(self.free(self.item(items)), chosen, gram)
+        return folding(self.free(self.item(items)), chosen)
 
-    def of_history(self, items: tf.Tensor, chosen: tf.Tensor, *, stop: int) -> tf.Tensor:
-        return self.every(self.fold(items, chosen, self.gram(stop=stop)), stop=stop)
+    def of_history(self, items: tf.Tensor, chosen: tf.Tensor, folding: Any, *, stop: int) -> tf.Tensor:
+        return self.every(self.fold(items, chosen, folding), stop=stop)
