@@ -9,6 +9,9 @@ import tensorflow as tf
 
 from kerasft import _compat
 
+DENSE_ROWS = 20_000
+"""Largest number of rows of a table that is updated as a whole, if not said otherwise."""
+
 
 @keras.saving.register_keras_serializable(package="kerasft")
 class SparseAdam(keras.optimizers.Adam):
@@ -41,7 +44,7 @@ class SparseAdam(keras.optimizers.Adam):
         [0.0, 0.0, -0.1, 0.0]
     """
 
-    def __init__(self, learning_rate: Any = 1e-3, *, dense_rows: int = 20_000, **arguments: Any) -> None:
+    def __init__(self, learning_rate: Any = 1e-3, *, dense_rows: int = DENSE_ROWS, **arguments: Any) -> None:
         for name in ("clipnorm", "clipvalue", "global_clipnorm", "amsgrad"):
             if arguments.get(name):
                 raise ValueError(f"rows that are updated one by one allow no {name}")

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from kerasft.training.sparse_adam import DENSE_ROWS
 from kerasft_recommender import answering
 from kerasft_recommender.baselines import ease
 from kerasft_recommender.catalogue import Catalogue
@@ -103,7 +104,9 @@ def test_a_table_computes_for_each_row_once_where_more_are_asked_for():
         np.testing.assert_array_equal(twice, 2.0 * table.table.numpy()[rows])
         np.testing.assert_array_equal(first, table.table.numpy()[rows, 0])
     tf.function(partial(table.each, doubled)).get_concrete_function(tf.TensorSpec((None, 4), tf.int32))
-    assert [size.as_list() for size in sizes] == [[1, 3, 2], [3, 2], [None, 4, 2]]
+    # Rows of a large table move only where they are touched.
+    Table(DENSE_ROWS + 1, 2, deviation=1.0).each(doubled, tf.zeros(DENSE_ROWS + 2, tf.int32))
+    assert [size.as_list() for size in sizes] == [[1, 3, 2], [3, 2], [None, 4, 2], [DENSE_ROWS + 2, 2]]
 
 
 def test_a_history_is_encoded_as_far_as_it_goes():

@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from kerasft.training.sparse_adam import DENSE_ROWS
+
 
 @keras.saving.register_keras_serializable(package="kerasft_recommender")
 class Table(keras.layers.Layer):
@@ -46,8 +48,8 @@ class Table(keras.layers.Layer):
     def each(self, function: Callable[[tf.Tensor], Any], rows: tf.Tensor) -> Any:
         """Returns what a function makes of the vectors of rows.
 
-        If more are asked for than the table has, it is computed for the whole table, then looked up; so the
-        gradient is a whole table as well.
+        If more are asked for than the table has, it is computed for the whole table, then looked up, and the
+        gradient is a whole table as well; not so in large tables, of which only touched rows should move.
 
         Args:
             function: Of vectors `[..., width]`, each by itself; returns tensors `[..., any]`.
@@ -61,7 +63,7 @@ class Table(keras.layers.Layer):
             >>> table.each(lambda vectors: 2.0 * vectors, tf.constant([[0, 1], [1, 1]])).shape
             TensorShape([2, 2, 3])
         """
-        if (rows.shape.num_elements() or 0) <= self.rows:
+        if self.rows > DENSE_ROWS or (rows.shape.num_elements() or 0) <= self.rows:
             return function(self(rows))
         made = function(tf.convert_to_tensor(self.table.value))
         return tf.nest.map_structure(lambda values: tf.gather(values, rows), made)
