@@ -150,11 +150,14 @@ def _plan(
     return plan, config
 
 
+_NAMES = {"task": "a task", "run": "a run folder", "data": "data"}
+
+
 def _demand(plan: dict[str, Any], **examples: str) -> None:
     for key, example in examples.items():
         if not plan.get(key):
             raise ConfigError(
-                f"finetune needs a {key}, on the command line or in the recipe, for example {example}"
+                f"finetune needs {_NAMES[key]}, on the command line or in the recipe, for example {example}"
             )
 
 

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -89,6 +89,11 @@ class Face(kerasft.Task):
         if isinstance(data, (str, os.PathLike)) and (Path(data).is_dir() or Path(data).suffix == ".zip"):
             return pictures(data, resolution=self.config.resolution)
         return data
+
+    def default_data(self, split: Literal["train", "test"]) -> Any:
+        if self.config.conditional:
+            return None
+        return PREFIX + ("people" if split == "train" else "people?count=1000&seed=1")
 
     def arrange(self, source: Source, *, training: bool) -> Source:
         return FittedPictures(source, resolution=self.config.resolution)

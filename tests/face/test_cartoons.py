@@ -36,6 +36,17 @@ def test_they_are_data_for_every_verb(tiny):
     assert np.isfinite(history.history["generator_loss"]).all()
 
 
+def test_they_are_what_a_task_without_data_takes(tiny):
+    task = kerasft.create("face", **tiny)
+    task.finetune(epochs=1, batch_size=1000, verbose="quiet")
+    assert np.isfinite(task.evaluate(verbose="quiet")["fid_random_v1"])
+    train, test = (task.open_data(task.own_data(split))["picture"] for split in ("train", "test"))
+    assert (len(train), len(test)) == (2000, 1000)
+    assert not {face.tobytes() for face in train} & {face.tobytes() for face in test}
+    with pytest.raises(DataError, match="no train data of its own"):
+        kerasft.create("face", **tiny, conditional=True).finetune(epochs=1, verbose="quiet")
+
+
 @pytest.mark.parametrize(
     "address",
     [
