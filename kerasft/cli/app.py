@@ -6,6 +6,7 @@ import typer
 
 from kerasft.cli import deploying, remote, serving, shipping, tasks, training, using, weights
 from kerasft.cli.plugged import CONTEXT, Commands
+from kerasft.cli.values import TakesValues
 
 app = typer.Typer(
     cls=Commands,
@@ -28,16 +29,16 @@ def _root(
 
 
 app.command("list")(tasks.list_tasks)
-app.command("describe")(tasks.describe)
-app.command("finetune")(training.finetune)
-app.command("evaluate")(using.evaluate)
+app.command("describe", cls=TakesValues)(tasks.describe)
+app.command("finetune", cls=TakesValues)(training.finetune)
+app.command("evaluate", cls=TakesValues)(using.evaluate)
 app.command("predict")(using.predict)
 app.command("average")(shipping.average)
-app.command("export")(shipping.export)
+app.command("export", cls=TakesValues)(shipping.export)
 app.command("verify")(shipping.verify)
 app.command("serve")(serving.serve)
 app.command("ask")(remote.ask)
 app.command("deploy")(deploying.deploy)
-app.command("check")(tasks.check)
+app.command("check", cls=TakesValues)(tasks.check)
 app.command("new")(tasks.new)
 app.command("fetch")(weights.fetch)

@@ -20,7 +20,11 @@ AsJson = Annotated[
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="A config value, for example training.batch_size=64."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="A config value, for example training.batch_size=64; --training.batch_size 64 is the same.",
+    ),
 ]
 
 
