@@ -150,9 +150,8 @@ def of_histories(task: Any, rows: dict[str, list[str]], test: dict[str, Any]) ->
     hits = []
     for names, item, others in zip(lists, test["positive"], test["negatives99"], strict=True):
         places = {name.decode(): place for place, name in enumerate(names)}
-        if item in places:
-            before = [places.get(other, len(places)) < places[item] for other in others]
-            hits.append(sum(before) < 10)
+        place = places.get(item, len(places))
+        hits.append(item in places and sum(places.get(other, len(places)) < place for other in others) < 10)
     return statistics.mean(hits)
 
 

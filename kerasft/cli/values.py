@@ -20,7 +20,7 @@ class TakesValues(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Reads the command line."""
-        known = {option for parameter in self.params for option in parameter.opts}
+        known = {option for parameter in self.get_params(ctx) for option in parameter.opts}
         return super().parse_args(ctx, list(spelled_out(args, known=known)))
 
 

@@ -103,17 +103,14 @@ def check_devices(subject: Subject) -> str:
     read: set[str] = set()
     for update in updates:
         with subject.doing(f"a step of the update {update.name!r}"), subject.unchanged():
-            read |= {variable.name for variable in _variables(update, subject) if variable.dtype == tf.int32}
+            variables = subject.graph(update.loss).variables
+            read |= {variable.name for variable in variables if variable.dtype == tf.int32}
     require(
         not read,
         f"a step reads the int32 variable {', '.join(sorted(read))}, which TensorFlow keeps on the CPU, "
         "where XLA on a GPU cannot get it: make it int64",
     )
     return "no int32 variable"
-
-
-def _variables(update: Update, subject: Subject) -> tuple[tf.Variable, ...]:
-    return subject.graph(update.loss).variables
 
 
 def _gradients(update: Update, variables: list[keras.Variable]) -> Callable[[Batch], tuple[Any, list[Any]]]:

@@ -39,4 +39,5 @@ def test_commands_take_them(cli):
     shared = ("describe", "tinymood", "--build", "--json")
     assert cli(*shared, "--labels", "[a, b]").json == cli(*shared, "--set", "labels=[a, b]").json
     assert "bukets" in cli("describe", "tinymood", "--bukets=3", code=2).err
+    assert cli("describe", "--help", "tinymood").out == cli("describe", "--help").out
     assert "No such option: --jsn" in cli("describe", "tinymood", "--jsn", "3", code=2).err

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from scipy import ndimage
 
+from kerasft.testing import check_task
 from kerasft_face import losses
 from kerasft_face.augment import Adaptive, Augment, Mirror, colour, geometry
 from kerasft_face.augment.pipeline import KINDS
@@ -489,6 +490,10 @@ ADA = {"r1_every": 2, "path_every": 2, "augment": "ada", "augment_kimg": 0.1, "a
 
 def variables_of(task):
     return [variable.numpy() for model in task.models.values() for variable in model.variables]
+
+
+def test_ada_counts_where_xla_on_a_gpu_can_reach(tiny):
+    check_task("face", **{**tiny, "game": ADA}, only=["devices"]).raise_if_failed()
 
 
 def test_a_training_with_ada_and_mirror_resumes_bit_for_bit_and_shows_its_probability(tiny, discs, tmp_path):
